@@ -1,0 +1,39 @@
+"""Rate limits that are exact: five algorithms, one interface, in memory or on Redis."""
+
+from ratelimit.algorithms import (
+    Algorithm,
+    FixedWindow,
+    LeakyBucket,
+    SlidingLog,
+    SlidingWindowCounter,
+    TokenBucket,
+)
+from ratelimit.decision import Decision
+from ratelimit.decorator import rate_limited
+from ratelimit.errors import RateLimitError, RateLimitExceeded, StoreError
+from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.quota import Quota, per, per_day, per_hour, per_minute, per_second
+from ratelimit.stores.memory import MemoryStore
+
+__all__ = [
+    "Algorithm",
+    "AsyncLimiter",
+    "Decision",
+    "FixedWindow",
+    "LeakyBucket",
+    "Limiter",
+    "MemoryStore",
+    "Quota",
+    "RateLimitError",
+    "RateLimitExceeded",
+    "SlidingLog",
+    "SlidingWindowCounter",
+    "StoreError",
+    "TokenBucket",
+    "per",
+    "per_day",
+    "per_hour",
+    "per_minute",
+    "per_second",
+    "rate_limited",
+]

@@ -1,0 +1,130 @@
+-- A log is a list of hits, oldest first, each 'time before total': the total cost before the hit
+-- and with it, modulo 2^52. So what hits have cost together is found by bisection.
+local turn = 4503599627370496
+
+local function entry(key, index)
+  local text = redis.call('LINDEX', key, index)
+  local time, before, total = string.match(text, '^(%d+) (%d+) (%d+)$')
+  if not time then error(foreign(key), 0) end
+  return tonumber(time), tonumber(before), tonumber(total)
+end
+
+local function text_of(time, before, total)
+  return string.format('%.0f %.0f %.0f', time, before, total)
+end
+
+-- The first index from `head` on that `reached` holds for, or `tail`: near the head it is cheap.
+local function first_index(head, tail, reached)
+  if head == tail or reached(head) then return head end
+  local low, step = head, 1
+  while low + step < tail and not reached(low + step) do
+    low, step = low + step, step * 2
+  end
+  local high = math.min(low + step, tail)
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if reached(middle) then high = middle else low = middle end
+  end
+  return high
+end
+
+-- The time to decide at, and the hits that count then: from `head` up to `tail`.
+local function live(key, now, period)
+  local log = {head = 0, tail = redis.call('LLEN', key), moment = now, used = 0}
+  if log.tail == 0 then return log end
+  local last, last_before, total = entry(key, -1)
+  log.moment = moment_of(last, now, period)
+  log.head = first_index(0, log.tail, function(index)
+    return entry(key, index) > log.moment - period
+  end)
+  if log.head == log.tail then return log end
+  log.first, log.before = entry(key, log.head)
+  log.last, log.last_before, log.total = last, last_before, total
+  log.used = (total - log.before) % turn
+  if log.moment < last then
+    log.brought_back, log.first, log.last = true, log.moment, log.moment
+  end
+  return log
+end
+
+-- The reading, with the hit that has to be forgotten before `cost` is allowed.
+local function reading_of(key, log, cost, limit)
+  if log.used == 0 then return {0, 0, 0} end
+  local need = log.used + (cost <= limit and cost or 1) - limit
+  if need <= 0 or log.brought_back then return {log.used, log.first, log.last} end
+  local index = first_index(log.head, log.tail, function(i)
+    local _, _, total = entry(key, i)
+    return (total - log.before) % turn >= need
+  end)
+  return {log.used, index < log.tail and entry(key, index) or log.moment, log.last}
+end
+
+-- What `save` needs to add one hit.
+local function with_hit(log, cost)
+  local moment = log.moment
+  if log.used == 0 or log.brought_back then
+    return {moment = moment, from = log.tail, text = text_of(moment, 0, log.used + cost)}
+  end
+  local total = (log.total + cost) % turn
+  if log.last == moment then
+    local text = text_of(moment, log.last_before, total)
+    return {moment = moment, from = log.head, text = text, same = true}
+  end
+  return {moment = moment, from = log.head, text = text_of(moment, log.total, total)}
+end
+
+local function save_log(key, after, now, args)
+  if after.from > 0 then redis.call('LTRIM', key, after.from, -1) end
+  if after.same then
+    redis.call('LSET', key, -1, after.text)
+  else
+    redis.call('RPUSH', key, after.text)
+  end
+  redis.call('PEXPIRE', key, lifetime(now, after.moment + args[1] - now))
+end
+
+local function decide(key, now, cost, args)
+  local period, limit = args[1], args[2]
+  local log = live(key, now, period)
+  if cost == 0 then return true, reading_of(key, log, 1, limit), false end
+  if log.used + cost <= limit then
+    return true, {log.used + cost, log.first or log.moment, log.moment}, with_hit(log, cost)
+  end
+  return false, reading_of(key, log, cost, limit), log.brought_back and with_hit(log, 0)
+end
+
+local function charge(key, now, cost, args)
+  local period, limit, most = args[1], args[2], args[3]
+  local log = live(key, now, period)
+  local spent = math.max(0, math.min(cost, most - log.used))
+  if spent == 0 then return 0, reading_of(key, log, 1, limit), false end
+  local after = with_hit(log, spent)
+  log.first, log.last, log.used = log.first or log.moment, log.moment, log.used + spent
+  return spent, reading_of(key, log, 1, limit), after
+end
+
+local function refund(key, now, cost, args, reading)
+  local log = live(key, now, args[1])
+  local moment = reading[3]
+  local index = first_index(log.head, log.tail, function(i) return entry(key, i) >= moment end)
+  if log.brought_back or index == log.tail then return false end
+  local time, before, total = entry(key, index)
+  local spent = (total - before) % turn
+  local taken = math.min(cost, spent)
+  if time ~= moment or taken == 0 then return false end
+  redis.call('LSET', key, index, text_of(time, before, (total - taken) % turn))
+  for later = index + 1, log.tail - 1 do
+    time, before, total = entry(key, later)
+    redis.call('LSET', key, later, text_of(time, (before - taken) % turn, (total - taken) % turn))
+  end
+  if taken == spent then
+    redis.call('LSET', key, index, '')
+    redis.call('LREM', key, -1, '')
+  end
+  return false, true
+end
+
+algorithms.sliding_log = {
+  arity = 3, reading_size = 3, save = save_log,
+  decide = decide, charge = charge, refund = refund,
+}

@@ -1,0 +1,34 @@
+"""What is raised."""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ratelimit.decision import Decision
+
+
+class RateLimitError(Exception):
+    """The base of what this library raises, beside `TypeError` and `ValueError`."""
+
+
+class RateLimitExceeded(RateLimitError):
+    """A limit denied; `decision` says which one and for how long."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision)
+        self.decision = decision
+
+    def __str__(self) -> str:
+        """Name the limits that denied, and the wait."""
+        names = ", ".join(self.decision.denied)
+        for part in self.decision.limits.values():
+            if isinf(part.retry_after):
+                never = f"a cost of {part.cost} never fits a limit of {part.limit}"
+                return f"denied by {names}: {never}"
+        return f"denied by {names}: retry after {self.decision.retry_after:.6f} s"
+
+
+class StoreError(RateLimitError):
+    """The store could not decide; the message says why, and the cause is chained."""

@@ -1,0 +1,5 @@
+"""Where states are kept."""
+
+from ratelimit.stores.memory import MemoryStore
+
+__all__ = ["MemoryStore"]

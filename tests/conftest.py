@@ -1,0 +1,139 @@
+"""What the tests share: a clock of their own, and every store in both colours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import fakeredis
+import pytest
+import redis
+import redis.asyncio
+
+from ratelimit.algorithms import (
+    FixedWindow,
+    LeakyBucket,
+    SlidingLog,
+    SlidingWindowCounter,
+    TokenBucket,
+)
+from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import AsyncRedisStore, RedisStore
+from tests import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ALGORITHMS = (FixedWindow, SlidingLog, SlidingWindowCounter, TokenBucket, LeakyBucket)
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, now: int = 1_790_000_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        """Return the time in microseconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Move on, or back."""
+        self.now += round(seconds * 1_000_000)
+
+
+class Blocking:
+    """An `AsyncLimiter` with the face of a `Limiter`, on a loop of its own."""
+
+    def __init__(self, limiter: AsyncLimiter, loop: asyncio.AbstractEventLoop) -> None:
+        self._limiter = limiter
+        self._loop = loop
+
+    def run(self, waiting: Any) -> Any:
+        """Wait for something."""
+        return self._loop.run_until_complete(waiting)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the method that waits for its twin."""
+        method = getattr(self._limiter, name)
+        return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[Callable[[str], int]]:
+    """Return a function that runs a server at first use, and gives its port."""
+    running: dict[str, tuple[Any, int]] = {}
+
+    def port_of(kind: str) -> int:
+        if kind not in running:
+            context = servers.running(kind)
+            running[kind] = (context, context.__enter__())
+        return running[kind][1]
+
+    yield port_of
+    for context, _ in running.values():
+        context.__exit__(None, None, None)
+
+
+SERVERS = ("fakeredis", *servers.KINDS)
+BACKENDS = ("memory", "fakeredis", *servers.KINDS, "redis-7.0-resp3", "valkey-9.1-decoded")
+
+
+def _options(backend: str) -> dict[str, Any]:
+    protocol = 3 if backend.endswith("resp3") else 2
+    return {"protocol": protocol, "decode_responses": backend.endswith("decoded")}
+
+
+def _kind(backend: str) -> str:
+    return backend.removesuffix("-resp3").removesuffix("-decoded")
+
+
+@pytest.fixture(
+    params=[f"{backend}-{colour}" for backend in BACKENDS for colour in ("sync", "async")]
+)
+def make_limiter(
+    request: pytest.FixtureRequest, clock: Clock, ports: Callable[[str], int]
+) -> Iterator[Callable[..., Any]]:
+    """Return a function that makes a limiter on each store, in each colour, on the test's clock.
+
+    All limiters of a test share a store, whose keys are gone when the test begins.
+    """
+    backend, _, colour = request.param.rpartition("-")
+    loop = asyncio.new_event_loop()
+    closers: list[Callable[[], object]] = [loop.close]
+    if backend == "memory":
+        memory = MemoryStore(clock=clock)
+
+        def make(limits: Any, **options: Any) -> Any:
+            if colour == "sync":
+                return Limiter(limits, store=memory, **options)
+            return Blocking(AsyncLimiter(limits, store=memory, **options), loop)
+
+    else:
+        if backend == "fakeredis":
+            server = fakeredis.FakeServer()
+            blocking: Any = fakeredis.FakeRedis(server=server)
+            awaiting: Any = fakeredis.FakeAsyncRedis(server=server)
+        else:
+            port = ports(_kind(backend))
+            blocking = redis.Redis(port=port, **_options(backend))
+            awaiting = redis.asyncio.Redis(port=port, **_options(backend))
+        blocking.flushall()
+        closers[:0] = [blocking.close, lambda: loop.run_until_complete(awaiting.aclose())]
+
+        def make(limits: Any, **options: Any) -> Any:
+            if colour == "sync":
+                return Limiter(limits, store=RedisStore(blocking, clock=clock), **options)
+            store = AsyncRedisStore(awaiting, clock=clock)
+            return Blocking(AsyncLimiter(limits, store=store, **options), loop)
+
+    yield make
+    for close in closers:
+        close()

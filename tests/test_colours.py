@@ -1,0 +1,34 @@
+"""Each async class says what its blocking twin says."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from ratelimit import limiter
+from ratelimit.stores.redis import store
+
+TWINS = [
+    (limiter.Limiter, limiter.AsyncLimiter),
+    (limiter.Guard, limiter.AsyncGuard),
+    (limiter.Reservation, limiter.AsyncReservation),
+    (store.RedisLedger, store.AsyncRedisLedger),
+    (store.RedisStore, store.AsyncRedisStore),
+]
+
+
+def colourless(kind: type) -> str:
+    """Return the code of a class without what makes it async, and without its docstrings."""
+    code = re.sub(r'""".*?"""', "", inspect.getsource(kind), flags=re.DOTALL)
+    code = re.sub(r"\b(async|await) |Async|async_|_async|\basyncio\.", "", code)
+    code = re.sub(r"Awaitable\[(\w+)\]", r"\1", code)
+    code = re.sub(r"__a(enter|exit)__", r"__\1__", code)
+    return re.sub(r"\s+|[(),]", "", code.replace("aclose", "close"))
+
+
+@pytest.mark.parametrize(("blocking", "awaiting"), TWINS)
+def test_twins_say_the_same(blocking: type, awaiting: type) -> None:
+    """Without `async` and `await` the sources are equal."""
+    assert colourless(awaiting) == colourless(blocking)

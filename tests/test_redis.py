@@ -1,0 +1,286 @@
+"""Redis in trouble, and many who share one."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+import redis.asyncio
+
+from ratelimit.algorithms import FixedWindow, SlidingLog, TokenBucket
+from ratelimit.errors import StoreError
+from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import AsyncRedisStore, RedisStore
+from tests import servers
+from tests.conftest import ALGORITHMS, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ratelimit.algorithms import Algorithm
+
+KEY = "ratelimit:{k}:default:token_bucket"
+
+
+@pytest.fixture(scope="module", params=servers.KINDS)
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run each server, for this module alone: its settings are changed."""
+    with servers.running(request.param) as port:
+        yield port
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[redis.Redis]:
+    """Return a client of an empty server."""
+    with redis.Redis(port=port) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def limiter(client: redis.Redis) -> Limiter:
+    """Return a limiter of ten an hour."""
+    return Limiter(TokenBucket("10/hour"), store=RedisStore(client))
+
+
+def test_a_server_that_lost_the_script(client: redis.Redis, limiter: Limiter) -> None:
+    """After `SCRIPT FLUSH` the script is loaded again, and the hit is charged once."""
+    limiter.hit("k")
+    client.script_flush()
+    assert limiter.hit("k").remaining == 8
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
+def test_every_key_expires_when_it_is_fresh(client: redis.Redis, kind: type[Algorithm]) -> None:
+    """No key outlives its use by a millisecond, and none dies before."""
+    limiter = Limiter(kind("10/minute"), store=RedisStore(client))
+    for ask in (limiter.hit, limiter.charge):
+        decision = ask("k", 3)
+        (key,) = client.keys()
+        left = client.pttl(key) - decision.reset_after * 1_000
+        assert -200 < left < (60_000 if kind.kind == "fixed_window" else 2)
+    limiter.refund(decision)
+    assert client.pttl(key) > 0
+
+
+def test_a_fast_limit_keeps_its_state(client: redis.Redis) -> None:
+    """A limit that fills up within a millisecond still limits."""
+    limiter = Limiter(TokenBucket("1000000/second", burst=1), store=RedisStore(client))
+    assert limiter.hit("k")
+    assert 0 < client.pttl("ratelimit:{k}:default:token_bucket") + 3
+
+
+def test_reading_writes_nothing(client: redis.Redis, limiter: Limiter) -> None:
+    """A peek, a cost of 0 and a denial create no key."""
+    limiter.peek("k")
+    limiter.hit("k", 0)
+    limiter.hit("k", 11)
+    assert client.keys() == []
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("value", ["text", "list", "hash"])
+def test_something_else_at_our_key(client: redis.Redis, kind: type[Algorithm], value: str) -> None:
+    """A foreign value is named, left as it is, and nothing is charged beside it."""
+    limits = {"a": FixedWindow("5/hour"), "b": kind("5/hour")}
+    limiter = Limiter(limits, store=RedisStore(client))
+    key = f"ratelimit:{{k}}:b:{kind.kind}"
+    put = {
+        "text": lambda: client.set(key, "1 2 x"),
+        "list": lambda: client.rpush(key, "x"),
+        "hash": lambda: client.hset(key, "a", "b"),
+    }
+    put[value]()
+    with pytest.raises(StoreError, match="something else than a limit"):
+        limiter.hit("k")
+    assert client.keys() == [key.encode()]
+    client.delete(key)
+    assert limiter.hit("k").remaining == 4
+
+
+def test_a_full_server(client: redis.Redis, limiter: Limiter) -> None:
+    """A server without memory is named, and the next call works."""
+    client.config_set("maxmemory", "1")
+    with pytest.raises(StoreError, match="Redis is full"):
+        limiter.hit("k")
+    client.config_set("maxmemory", "0")
+    assert limiter.hit("k").remaining == 9
+
+
+def test_a_replica(client: redis.Redis, limiter: Limiter) -> None:
+    """A replica is named, and the next call works."""
+    client.execute_command("REPLICAOF", "127.0.0.1", servers.free_port())
+    with pytest.raises(StoreError, match="is a replica"):
+        limiter.hit("k")
+    client.execute_command("REPLICAOF", "NO", "ONE")
+    assert limiter.hit("k")
+
+
+def test_a_server_with_a_password(client: redis.Redis, port: int) -> None:
+    """A missing and a wrong password are told apart from other troubles."""
+    client.config_set("requirepass", "right")
+    try:
+        for user in ("", ":wrong@"):
+            with pytest.raises(StoreError, match="needs a password"):
+                Limiter(TokenBucket("1/s"), store=f"redis://{user}127.0.0.1:{port}").hit("k")
+        assert Limiter(TokenBucket("1/s"), store=f"redis://:right@127.0.0.1:{port}").hit("k")
+    finally:
+        client.config_set("requirepass", "")
+
+
+def test_a_user_without_the_right(client: redis.Redis, port: int) -> None:
+    """A user who may not run scripts is told so."""
+    client.acl_setuser("guest", enabled=True, nopass=True, commands=["+ping"], keys=["*"])
+    with (
+        redis.Redis(port=port, username="guest", password="x") as guest,
+        pytest.raises(StoreError, match="denies this user"),
+    ):
+        Limiter(TokenBucket("1/s"), store=RedisStore(guest)).hit("k")
+
+
+def test_a_server_that_is_not_there() -> None:
+    """Nobody at the address is an error of ours, at once, in both colours."""
+    url = f"redis://127.0.0.1:{servers.free_port()}"
+    with pytest.raises(StoreError, match="can't be reached"):
+        Limiter(TokenBucket("1/s"), store=url).hit("k")
+
+    async def scenario() -> None:
+        with pytest.raises(StoreError, match="can't be reached"):
+            await AsyncLimiter(TokenBucket("1/s"), store=url).hit("k")
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_never_answers() -> None:
+    """Silence ends with an error of ours."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        quick = redis.Redis(
+            port=silent.getsockname()[1],
+            socket_timeout=0.05,
+            retry=None,
+            single_connection_client=False,
+        )
+        with pytest.raises(StoreError, match="in time"):
+            Limiter(TokenBucket("1/s"), store=RedisStore(quick)).hit("k")
+
+
+def test_other_errors_are_ours() -> None:
+    """What the server says otherwise is passed on in an error of ours."""
+    store = RedisStore(redis.Redis())
+    assert "could not decide: ERR what" in str(store._wire.error(redis.ResponseError("ERR what")))
+    assert "could not decide (for k): ERR so" in str(store._wire.failure(b"ERR so", [1, "k"]))
+    error = redis.AuthenticationError("no")
+    assert "needs a password" in str(store._wire.error(error))
+
+
+def test_the_wrong_client_is_refused() -> None:
+    """A client of the other colour is told at construction, with the mend."""
+    with pytest.raises(TypeError, match="AsyncRedisStore takes"):
+        RedisStore(redis.asyncio.Redis())
+    with pytest.raises(TypeError, match="RedisStore takes"):
+        AsyncRedisStore(redis.Redis())
+    with pytest.raises(TypeError, match="AsyncLimiter takes the others"):
+        Limiter(TokenBucket("1/s"), store=AsyncRedisStore("redis://127.0.0.1"))
+    with pytest.raises(TypeError, match="block the event loop"):
+        AsyncLimiter(TokenBucket("1/s"), store=RedisStore("redis://127.0.0.1"))
+    with pytest.raises(ValueError, match="no store has the URL"):
+        Limiter(TokenBucket("1/s"), store="memcached://127.0.0.1")
+    with pytest.raises(ValueError, match="no store has the URL"):
+        AsyncLimiter(TokenBucket("1/s"), store="memcached://127.0.0.1")
+
+
+def test_bad_limits_are_refused() -> None:
+    """Misuse of a limiter is told at construction."""
+    for limits, error in (({}, ValueError), ("10/s", TypeError), ({"a": "10/s"}, TypeError)):
+        with pytest.raises(error):
+            Limiter(limits)
+    with pytest.raises(ValueError, match="a limit's name"):
+        Limiter({"a b": TokenBucket("1/s")})
+    with pytest.raises(TypeError, match="a limit's name"):
+        Limiter(TokenBucket("1/s"), name=7)
+    with pytest.raises(ValueError, match="no key for the limit 'a'"):
+        Limiter({"a": TokenBucket("1/s")}).hit({"b": "k"})
+
+
+def test_memory_by_its_url() -> None:
+    """`memory://` is a memory store, in both colours."""
+    assert isinstance(Limiter(TokenBucket("1/s"), store="memory://").store, MemoryStore)
+    limiter = AsyncLimiter({"a": TokenBucket("1/s")}, store="memory://")
+    assert asyncio.run(limiter.hit("k"))
+
+
+def test_eight_threads_share_a_limit(client: redis.Redis) -> None:
+    """Eight threads are let in exactly as often as the limit says."""
+    limiter = Limiter(SlidingLog("100/hour"), store=RedisStore(client))
+    allowed: list[bool] = []
+
+    def work() -> None:
+        allowed.extend(bool(limiter.hit("k")) for _ in range(40))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(allowed) == 100
+
+
+def test_two_hundred_tasks_share_a_limit(client: redis.Redis, port: int) -> None:
+    """Two hundred tasks on a cold pool are let in exactly as often as the limit says."""
+
+    async def scenario() -> int:
+        async with AsyncLimiter(
+            TokenBucket("50/hour"), store=f"redis://127.0.0.1:{port}"
+        ) as limiter:
+            return sum(map(bool, await asyncio.gather(*(limiter.hit("k") for _ in range(200)))))
+
+    assert asyncio.run(scenario()) == 50
+
+
+CHILD = """
+import sys, time
+from ratelimit import Limiter, SlidingLog
+limiter = Limiter(SlidingLog("50/200ms"), store=sys.argv[1])
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    decision = limiter.hit("k")
+    if decision:
+        print(decision.now)
+"""
+
+
+def test_four_processes_share_a_limit(client: redis.Redis, port: int) -> None:
+    """Over all windows of what four processes did, never more than the limit was let in."""
+    command = [sys.executable, "-c", CHILD, f"redis://127.0.0.1:{port}"]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    times = sorted(int(line) for child in children for line in child.communicate()[0].split())
+    assert len(times) >= 200
+    assert all(late - early >= 200_000 for early, late in zip(times, times[50:], strict=False))
+
+
+def test_a_store_outlives_its_event_loops(port: int) -> None:
+    """One store from a URL serves each event loop on connections of its own."""
+    store = AsyncRedisStore(f"redis://127.0.0.1:{port}", clock=Clock())
+
+    async def scenario() -> bool:
+        async with AsyncLimiter(TokenBucket("9/s"), store=store) as limiter:
+            await limiter.hit("k")
+            return bool(await limiter.hit("k"))
+
+    assert asyncio.run(scenario())
+    assert asyncio.run(scenario())
+
+
+def test_a_bad_url_is_refused_at_once() -> None:
+    """A URL that redis-py can't read is told at construction, in both colours."""
+    for store in (RedisStore, AsyncRedisStore):
+        with pytest.raises(ValueError, match=r"port|integer|cast"):
+            store("redis://127.0.0.1:x/0")
