@@ -15,10 +15,11 @@ from ratelimit.stores.opening import open_async_store, open_store
 from ratelimit.waiting import AsyncPlace, Deadline, Lines, Place, async_sleep, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable
+    from collections.abc import Hashable, Iterable
     from types import TracebackType
 
     from ratelimit.stores.base import AsyncStore, Store
+    from ratelimit.stores.memory import MemoryStore
 
 Keys = str | Mapping[str, str]
 """One key for all limits, or one for each by the limit's name."""
@@ -111,7 +112,8 @@ class Limiter:
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
         self._lines = Lines(Place)
-        self._hit: Callable[..., Decision] = self._pages[name].hit if self._alone else self._hit_all
+        if self._alone:
+            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
 
     def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.
@@ -124,7 +126,7 @@ class Limiter:
             StoreError: The store could not decide.
 
         """
-        return self._hit(key, cost)
+        return _combined(self.store.hit_all(self._asks(key, cost)), self._alone)
 
     def peek(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask whether `hit` would be allowed, and change nothing.
@@ -205,7 +207,7 @@ class Limiter:
         """
         if timeout is not None:
             return self.acquire(key, cost, timeout=timeout)
-        decision = self._hit(key, cost)
+        decision = self.hit(key, cost)
         if not decision:
             raise RateLimitExceeded(decision)
         self._wait_out(decision)
@@ -244,9 +246,6 @@ class Limiter:
     ) -> None:
         """Close the store."""
         self.close()
-
-    def _hit_all(self, key: Keys, cost: Costs = 1) -> Decision:
-        return _combined(self.store.hit_all(self._asks(key, cost)), self._alone)
 
     def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
         while True:
@@ -362,7 +361,11 @@ class AsyncLimiter:
     """
 
     def __init__(
-        self, limits: Limits, *, store: AsyncStore | str | None = None, name: str = "default"
+        self,
+        limits: Limits,
+        *,
+        store: AsyncStore | MemoryStore | str | None = None,
+        name: str = "default",
     ) -> None:
         self.limits: Mapping[str, Algorithm] = _named(limits, name)
         self.store: AsyncStore = open_async_store(store)
@@ -370,9 +373,8 @@ class AsyncLimiter:
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
         self._lines = Lines(AsyncPlace)
-        self._hit: Callable[..., Awaitable[Decision]] = (
-            self._pages[name].hit if self._alone else self._hit_all
-        )
+        if self._alone:
+            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
 
     async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.
@@ -385,7 +387,7 @@ class AsyncLimiter:
             StoreError: The store could not decide.
 
         """
-        return await self._hit(key, cost)
+        return _combined(await self.store.hit_all(self._asks(key, cost)), self._alone)
 
     async def peek(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask whether `hit` would be allowed, and change nothing.
@@ -468,7 +470,7 @@ class AsyncLimiter:
         """
         if timeout is not None:
             return await self.acquire(key, cost, timeout=timeout)
-        decision = await self._hit(key, cost)
+        decision = await self.hit(key, cost)
         if not decision:
             raise RateLimitExceeded(decision)
         await self._wait_out(decision)
@@ -509,9 +511,6 @@ class AsyncLimiter:
     ) -> None:
         """Close the store."""
         await self.aclose()
-
-    async def _hit_all(self, key: Keys, cost: Costs = 1) -> Decision:
-        return _combined(await self.store.hit_all(self._asks(key, cost)), self._alone)
 
     async def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
         while True:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
 import pytest
 import redis
 import redis.asyncio
+from hypothesis import settings
 
 from ratelimit.algorithms import (
     FixedWindow,
@@ -24,6 +26,10 @@ from tests import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ALGORITHMS = (FixedWindow, SlidingLog, SlidingWindowCounter, TokenBucket, LeakyBucket)
 

@@ -24,6 +24,7 @@ def colourless(kind: type) -> str:
     code = re.sub(r'""".*?"""', "", inspect.getsource(kind), flags=re.DOTALL)
     code = re.sub(r"\b(async|await) |Async|async_|_async|\basyncio\.", "", code)
     code = re.sub(r"Awaitable\[(\w+)\]", r"\1", code)
+    code = code.replace("MemoryStore | ", "")
     code = re.sub(r"__a(enter|exit)__", r"__\1__", code)
     return re.sub(r"\s+|[(),]", "", code.replace("aclose", "close"))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ratelimit.algorithms import LeakyBucket, TokenBucket
 from ratelimit.limiter import Limiter
-from ratelimit.quota import Quota
+from ratelimit.quota import EXACT, Quota
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from tests.conftest import ALGORITHMS, SERVERS, Clock
@@ -94,9 +94,10 @@ def replay(client: Any, limits: dict[str, Algorithm], start: int, trace: Any) ->
     there = Limiter(limits, store=RedisStore(client, clock=clock))
     here = Limiter(limits, store=MemoryStore(clock=clock))
     never_forget(here.store)
+    latest = EXACT - 4 * max(each.quota.period_us for each in limits.values())
     charged: list[tuple[Decision, Decision]] = []
     for operation, cost, step in trace:
-        clock.now = max(0, clock.now + step)
+        clock.now = min(max(0, clock.now + step), latest)
         if operation == "reset":
             there.reset("k")
             here.reset("k")

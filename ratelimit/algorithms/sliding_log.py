@@ -18,6 +18,8 @@ _TURN = 2**52
 _TIME = Struct("<q")
 _ENTRY = Struct("<qq")
 _time_at = _TIME.unpack_from
+_pack_time = _TIME.pack
+_TIME_SIZE = _TIME.size
 _entry_at = _ENTRY.unpack_from
 
 
@@ -40,6 +42,10 @@ class Log(NamedTuple):
     tail: int
     total: int
     """The cost of all hits, modulo 2**52."""
+    first: int
+    """When the hit at `head` was."""
+    last: int
+    """When the last hit was."""
 
     def time(self, index: int) -> int:
         """Return when the hit of this entry was."""
@@ -61,26 +67,26 @@ class Log(NamedTuple):
 
     def since(self, moment: int) -> Log | None:
         """Return the log without the hits up to a moment, or None if none is left."""
-        entries, size, head, tail, total = self
-        if _time_at(entries, head * size)[0] > moment:
+        entries, size, head, tail, total, first, _ = self
+        if first > moment:
             return self
         head = bisect_right(range(tail), moment, head, key=self.time)
-        return Log(entries, size, head, tail, total) if head < tail else None
+        return _view(entries, size, head, tail, total) if head < tail else None
 
     def with_hit(self, moment: int, cost: int) -> Log:
         """Return the log with one hit more, in amortised constant time."""
         log = self
         if log.head > 32 and log.head * 4 > log.tail:
             log = log._packed()
-        same = log.time(log.tail - 1) == moment
+        same = log.last == moment
         if log.size == _TIME.size and (same or cost != 1):
             log = log._with_totals()
-        entries, size, head, tail, total = log
+        entries, size, head, tail, total, first, _ = log
         if not same:
             del entries[tail * size :]
             entries += _TIME.pack(moment) if size == _TIME.size else _ENTRY.pack(moment, total)
             tail += 1
-        return Log(entries, size, head, tail, (total + cost) % _TURN)
+        return Log(entries, size, head, tail, (total + cost) % _TURN, first, moment)
 
     def without(self, moment: int, cost: int) -> tuple[Log | None, int]:
         """Take up to `cost` out of what was hit at a moment, in time linear in the hits since.
@@ -89,7 +95,7 @@ class Log(NamedTuple):
             The log, or None if nothing is left of it, and how much was taken.
 
         """
-        entries, size, head, tail, total = self
+        entries, size, head, tail, total, _, _ = self
         index = bisect_left(range(tail), moment, head, key=self.time)
         if index == tail or self.time(index) != moment:
             return self, 0
@@ -102,29 +108,40 @@ class Log(NamedTuple):
         if emptied:
             del entries[index * size : (index + 1) * size]
             tail -= 1
-        log = Log(entries, size, head, tail, (total - taken) % _TURN)
-        return (log if head < tail else None), taken
+        if head == tail:
+            return None, taken
+        return _view(entries, size, head, tail, (total - taken) % _TURN), taken
 
     def _packed(self) -> Log:
         """Return the log in a buffer of its own, without what is forgotten."""
-        entries, size, head, tail, total = self
+        entries, size, head, tail, total, _, _ = self
         if size == _TIME.size:
             total -= head
-        return Log(entries[head * size : tail * size], size, 0, tail - head, total)
+        return _view(entries[head * size : tail * size], size, 0, tail - head, total)
 
     def _with_totals(self) -> Log:
         """Return the log with the total before it in each entry."""
         entries = bytearray()
         for index in range(self.tail):
             entries += _ENTRY.pack(self.time(index), index)
-        return Log(entries, _ENTRY.size, self.head, self.tail, self.total)
+        return self._replace(entries=entries, size=_ENTRY.size)
+
+
+_log_of = tuple.__new__
+
+
+def _view(entries: bytearray, size: int, head: int, tail: int, total: int) -> Log:
+    """Return a log of these entries."""
+    first: int = _time_at(entries, head * size)[0]
+    last: int = _time_at(entries, (tail - 1) * size)[0]
+    return Log(entries, size, head, tail, total, first, last)
 
 
 def _first_hit(moment: int, cost: int) -> Log:
     """Return a log of one hit."""
     if cost == 1:
-        return Log(bytearray(_TIME.pack(moment)), _TIME.size, 0, 1, 1)
-    return Log(bytearray(_ENTRY.pack(moment, 0)), _ENTRY.size, 0, 1, cost)
+        return Log(bytearray(_TIME.pack(moment)), _TIME.size, 0, 1, 1, moment, moment)
+    return Log(bytearray(_ENTRY.pack(moment, 0)), _ENTRY.size, 0, 1, cost, moment, moment)
 
 
 class SlidingLog(Windows):
@@ -157,7 +174,7 @@ class SlidingLog(Windows):
         """Return the time to decide at, the hits that count then, and if they were brought back."""
         if not isinstance(state, Log):
             return now, None, False
-        last = state.time(state.tail - 1)
+        last = state.last
         moment = self._moment(last, now) if last > now else now
         log = state.since(moment - self._period)
         if log is None or moment >= last:
@@ -168,21 +185,34 @@ class SlidingLog(Windows):
         """Return the reading, with the hit that has to be forgotten before `cost` is allowed."""
         if log is None:
             return 0, 0, 0
-        head, tail = log.head, log.tail
+        head, tail, first = log.head, log.tail, log.first
         used = log.cost(head, tail)
         need = used + (cost if cost <= self._limit else 1) - self._limit
         if need > log.cost(head, head + 1):
-            head = bisect_left(range(tail), need, head, key=lambda i: log.cost(log.head, i + 1))
-        return used, log.time(head), log.time(tail - 1)
+            index = bisect_left(range(tail), need, head, key=lambda i: log.cost(head, i + 1))
+            first = log.time(index)
+        return used, first, log.last
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
+        if cost == 1 and state and state[1] == _TIME_SIZE:
+            entries, size, head, tail, total, first, last = state
+            used = tail - head
+            if last < now < first + self._period:
+                if used < self._limit:
+                    if len(entries) != tail * size:
+                        del entries[tail * size :]
+                    entries += _pack_time(now)
+                    after = _log_of(Log, (entries, size, head, tail + 1, total + 1, first, now))
+                    return True, (used + 1, first, now), after
+                if used == self._limit:
+                    return False, (used, first, last), None
         moment, log, brought_back = self._live(state, now)
         used = log.cost(log.head, log.tail) if log else 0
         if not cost:
             return True, self._reading(log, 1), None
         if used + cost <= self._limit:
             log = log.with_hit(moment, cost) if log else _first_hit(moment, cost)
-            return True, (used + cost, log.time(log.head), moment), log
+            return True, (used + cost, log.first, moment), log
         return False, self._reading(log, cost), log if brought_back else None
 
     def charge(self, state: State, now: int, cost: int) -> Charge:
