@@ -706,3 +706,15 @@ def test_a_bucket_that_takes_a_lifetime_to_fill_is_refused() -> None:
     """A state has to be forgotten some day."""
     with pytest.raises(ValueError, match="years to fill, and 20"):
         TokenBucket("1/3000 days", 10)
+
+
+def test_a_decision_that_is_not_kept_leaves_no_trace() -> None:
+    """A log that a hit was decided on, but that was not charged, is as it was."""
+    log = SlidingLog("5/hour")
+    state = log.decide(log.fresh, 1_000, 1)[2]
+    assert state is not None
+    log.decide(state, 2_000, 1)
+    log.decide(state, 3_000, 2)
+    after = log.decide(state, 4_000, 1)[2]
+    assert after is not None
+    assert log.decide(after, 5_000, 5)[1] == (2, 4_000, 4_000)

@@ -1,0 +1,1 @@
+"""What a decision costs, beside the others."""
