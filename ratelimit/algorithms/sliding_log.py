@@ -127,9 +127,6 @@ class Log(NamedTuple):
         return self._replace(entries=entries, size=_ENTRY.size)
 
 
-_log_of = tuple.__new__
-
-
 def _view(entries: bytearray, size: int, head: int, tail: int, total: int) -> Log:
     """Return a log of these entries."""
     first: int = _time_at(entries, head * size)[0]
@@ -151,9 +148,9 @@ class SlidingLog(Windows):
     (16 where hits cost more than 1), up to `limit` hits a key. A hit takes the same time however
     long the log; a refund takes time in the hits since.
 
-    State: the hits, oldest first. Reading: the units used, the time of the last hit that has to be
-    forgotten before more is allowed (after a denial, before the same cost is), and the time of
-    the last hit.
+    State: the fields of a `Log`, as a plain tuple, which the garbage collector needn't look at.
+    Reading: the units used, the time of the last hit that has to be forgotten before more is
+    allowed (after a denial, before the same cost is), and the time of the last hit.
 
     Source: semantics, "Sliding log": allow iff `used + c <= L`; `retry_after = t_j + W - now` for
     the smallest `j` with `c_1 + ... + c_j >= used + c - L`.
@@ -172,11 +169,12 @@ class SlidingLog(Windows):
 
     def _live(self, state: State, now: int) -> tuple[int, Log | None, bool]:
         """Return the time to decide at, the hits that count then, and if they were brought back."""
-        if not isinstance(state, Log):
+        if not state:
             return now, None, False
-        last = state.last
+        kept = Log(*state)
+        last = kept.last
         moment = self._moment(last, now) if last > now else now
-        log = state.since(moment - self._period)
+        log = kept.since(moment - self._period)
         if log is None or moment >= last:
             return moment, log, False
         return moment, _first_hit(moment, log.cost(log.head, log.tail)), True
@@ -202,7 +200,7 @@ class SlidingLog(Windows):
                     if len(entries) != tail * size:
                         del entries[tail * size :]
                     entries += _pack_time(now)
-                    after = _log_of(Log, (entries, size, head, tail + 1, total + 1, first, now))
+                    after = (entries, size, head, tail + 1, total + 1, first, now)
                     return True, (used + 1, first, now), after
                 if used == self._limit:
                     return False, (used, first, last), None
@@ -212,8 +210,8 @@ class SlidingLog(Windows):
             return True, self._reading(log, 1), None
         if used + cost <= self._limit:
             log = log.with_hit(moment, cost) if log else _first_hit(moment, cost)
-            return True, (used + cost, log.first, moment), log
-        return False, self._reading(log, cost), log if brought_back else None
+            return True, (used + cost, log.first, moment), tuple(log)
+        return False, self._reading(log, cost), tuple(log) if log and brought_back else None
 
     def charge(self, state: State, now: int, cost: int) -> Charge:
         moment, log, _ = self._live(state, now)
@@ -222,14 +220,14 @@ class SlidingLog(Windows):
         if not spent:
             return 0, self._reading(log, 1), None
         log = log.with_hit(moment, spent) if log else _first_hit(moment, spent)
-        return spent, self._reading(log, 1), log
+        return spent, self._reading(log, 1), tuple(log)
 
     def refund(self, state: State, now: int, cost: int, reading: Reading) -> State | None:
         _, log, brought_back = self._live(state, now)
         if log is None or brought_back:
             return None
         left, taken = log.without(reading[2], cost)
-        return (left or self.fresh) if taken else None
+        return tuple(left or self.fresh) if taken else None
 
     def remaining(self, reading: Reading, now: int) -> int:
         return max(0, self._limit - reading[0])
