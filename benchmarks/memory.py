@@ -84,11 +84,10 @@ def floor(limit: int, _keys: int) -> Hit:
     lock, states = Lock(), dict[str, int]()
 
     def hit(key: str) -> bool:
+        time.monotonic_ns()
         with lock:
-            now = time.monotonic_ns()
-            allowed = states.get(key, 0) < limit * now
-            states[key] = now
-            return allowed
+            used = states[key] = states.get(key, 0) + 1
+        return used <= limit
 
     return hit
 

@@ -56,7 +56,7 @@ class Log(NamedTuple):
         """Return the total before this entry."""
         if index == self.tail:
             return self.total
-        if self.size == _TIME.size:
+        if self.size == _TIME_SIZE:
             return index
         total: int = _entry_at(self.entries, index * self.size)[1]
         return total
@@ -79,12 +79,12 @@ class Log(NamedTuple):
         if log.head > 32 and log.head * 4 > log.tail:
             log = log._packed()
         same = log.last == moment
-        if log.size == _TIME.size and (same or cost != 1):
+        if log.size == _TIME_SIZE and (same or cost != 1):
             log = log._with_totals()
         entries, size, head, tail, total, first, _ = log
         if not same:
             del entries[tail * size :]
-            entries += _TIME.pack(moment) if size == _TIME.size else _ENTRY.pack(moment, total)
+            entries += _pack_time(moment) if size == _TIME_SIZE else _ENTRY.pack(moment, total)
             tail += 1
         return Log(entries, size, head, tail, (total + cost) % _TURN, first, moment)
 
@@ -115,7 +115,7 @@ class Log(NamedTuple):
     def _packed(self) -> Log:
         """Return the log in a buffer of its own, without what is forgotten."""
         entries, size, head, tail, total, _, _ = self
-        if size == _TIME.size:
+        if size == _TIME_SIZE:
             total -= head
         return _view(entries[head * size : tail * size], size, 0, tail - head, total)
 
@@ -137,7 +137,7 @@ def _view(entries: bytearray, size: int, head: int, tail: int, total: int) -> Lo
 def _first_hit(moment: int, cost: int) -> Log:
     """Return a log of one hit."""
     if cost == 1:
-        return Log(bytearray(_TIME.pack(moment)), _TIME.size, 0, 1, 1, moment, moment)
+        return Log(bytearray(_pack_time(moment)), _TIME_SIZE, 0, 1, 1, moment, moment)
     return Log(bytearray(_ENTRY.pack(moment, 0)), _ENTRY.size, 0, 1, cost, moment, moment)
 
 

@@ -60,7 +60,7 @@ def _async_client_of(client: redis.asyncio.Redis | str) -> Callable[[], redis.as
     url = client
     clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]
     clients = WeakKeyDictionary()
-    redis.asyncio.ConnectionPool.from_url(url)
+    redis.asyncio.ConnectionPool.from_url(url)  # so that a bad URL is told now
 
     def of_loop() -> redis.asyncio.Redis:
         loop = asyncio.get_running_loop()
