@@ -8,10 +8,11 @@ from ratelimit.algorithms import (
     SlidingWindowCounter,
     TokenBucket,
 )
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.decorator import rate_limited
 from ratelimit.errors import RateLimitError, RateLimitExceeded, StoreError
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 from ratelimit.quota import Quota, per, per_day, per_hour, per_minute, per_second
 from ratelimit.stores.memory import MemoryStore
 

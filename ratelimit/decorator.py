@@ -10,7 +10,8 @@ from functools import partial, wraps
 from hashlib import blake2b
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
 
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.async_limiter import AsyncLimiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.base import check_cost, check_key
 from ratelimit.waiting import Deadline
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 
     from ratelimit.algorithms.base import Algorithm
-    from ratelimit.limiter import Costs, Keys, Limits
+    from ratelimit.limits import Costs, Keys, Limits
     from ratelimit.stores.base import AsyncStore, Store
 
 C = TypeVar("C")

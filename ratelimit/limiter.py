@@ -4,86 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from ratelimit.algorithms.base import Algorithm
-from ratelimit.decision import CombinedDecision, Decision
 from ratelimit.errors import RateLimitExceeded
+from ratelimit.limits import (
+    combined,
+    line_of,
+    named,
+    of_limit,
+    taken_from,
+    unsettled,
+    wait_of,
+)
 from ratelimit.quota import whole
-from ratelimit.stores.base import Ask, check_name
-from ratelimit.stores.opening import open_async_store, open_store
-from ratelimit.waiting import AsyncPlace, Deadline, Lines, Place, async_sleep, sleep
+from ratelimit.stores.base import Ask
+from ratelimit.stores.opening import open_store
+from ratelimit.waiting import Deadline, Lines, Place, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
     from types import TracebackType
 
-    from ratelimit.stores.base import AsyncStore, Store
-    from ratelimit.stores.memory import MemoryStore
-
-Keys = str | Mapping[str, str]
-"""One key for all limits, or one for each by the limit's name."""
-Costs = int | Mapping[str, int]
-"""One cost for all limits, or one for each by the limit's name."""
-Limits = Algorithm | Mapping[str, Algorithm]
-"""One algorithm, or several by name."""
-
-
-T = TypeVar("T")
-
-
-def _named(limits: Limits, name: str) -> dict[str, Algorithm]:
-    """Return the algorithms by name, checked."""
-    named = {name: limits} if isinstance(limits, Algorithm) else limits
-    if not isinstance(named, Mapping):
-        raise TypeError(
-            f"limits are an algorithm or a mapping of names to algorithms, not {limits!r}"
-        )
-    if not named:
-        raise ValueError("a limiter needs at least one limit")
-    for each, algorithm in named.items():
-        check_name(each)
-        if not isinstance(algorithm, Algorithm):
-            raise TypeError(f"the limit {each!r} is an algorithm, not {algorithm!r}")
-    return dict(named)
-
-
-def _of(given: T | Mapping[str, T], name: str, what: str) -> T:
-    """Return what was given for one limit."""
-    if not isinstance(given, Mapping):
-        return given
-    try:
-        return given[name]
-    except KeyError:
-        raise ValueError(f"no {what} for the limit {name!r}, only for {list(given)}") from None
-
-
-def _line(key: Keys) -> Hashable:
-    """Return what tells the lines of those who wait apart."""
-    return tuple(sorted(key.items())) if isinstance(key, Mapping) else key
-
-
-def _wait(decision: Decision) -> float:
-    """Return the µs until a denied hit could have its turn."""
-    return max(
-        max(part.retry_after_us, part.page.algorithm.delay(part.reading, part.now, 0))
-        for part in decision.limits.values()
-    )
-
-
-def _combined(decisions: list[Decision], alone: bool) -> Decision:
-    """Return the one decision, or all of them as one."""
-    return decisions[0] if alone else CombinedDecision({each.name: each for each in decisions})
-
-
-def _taken(decisions: Iterable[Decision], at_most: int | None) -> list[tuple[Decision, int]]:
-    """Take what can be given back out of decisions, so that it is given back once."""
-    taken = [(decision, decision.take()) for decision in decisions]
-    return [
-        (decision, spent if at_most is None else min(spent, at_most))
-        for decision, spent in taken
-        if spent
-    ]
+    from ratelimit.algorithms.base import Algorithm
+    from ratelimit.decision import Decision
+    from ratelimit.limits import Costs, Keys, Limits
+    from ratelimit.stores.base import Store
 
 
 class Limiter:
@@ -106,9 +50,9 @@ class Limiter:
     def __init__(
         self, limits: Limits, *, store: Store | str | None = None, name: str = "default"
     ) -> None:
-        self.limits: Mapping[str, Algorithm] = _named(limits, name)
+        self.limits: Mapping[str, Algorithm] = named(limits, name)
         self.store: Store = open_store(store)
-        self._alone = isinstance(limits, Algorithm)
+        self._alone = not isinstance(limits, Mapping)
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
         self._lines = Lines(Place)
@@ -126,7 +70,7 @@ class Limiter:
             StoreError: The store could not decide.
 
         """
-        return _combined(self.store.hit_all(self._asks(key, cost)), self._alone)
+        return combined(self.store.hit_all(self._asks(key, cost)), self._alone)
 
     def peek(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask whether `hit` would be allowed, and change nothing.
@@ -135,7 +79,7 @@ class Limiter:
             TypeError, ValueError, StoreError: As `hit`.
 
         """
-        return _combined(self.store.peek_all(self._asks(key, cost)), self._alone)
+        return combined(self.store.peek_all(self._asks(key, cost)), self._alone)
 
     def charge(self, key: Keys, cost: Costs) -> Decision:
         """Spend whatever there is left, for what is known only afterwards.
@@ -147,7 +91,7 @@ class Limiter:
             TypeError, ValueError, StoreError: As `hit`.
 
         """
-        return _combined(self.store.charge_all(self._asks(key, cost)), self._alone)
+        return combined(self.store.charge_all(self._asks(key, cost)), self._alone)
 
     def refund(self, decision: Decision) -> bool:
         """Give back what a decision charged, at most once.
@@ -183,11 +127,11 @@ class Limiter:
         """
         deadline = Deadline(timeout)
         asked = cost if isinstance(cost, int) else 0
-        place = self._lines.join(_line(key), asked)
+        place = self._lines.join(line_of(key), asked)
         try:
             if place.ahead:
                 decision = self.peek(key, min(place.ahead + asked, self._max_cost))
-                if deadline.is_before(_wait(decision)):
+                if deadline.is_before(wait_of(decision)):
                     raise RateLimitExceeded(decision)
             if not place.wait(deadline):
                 raise RateLimitExceeded(self.peek(key, cost))
@@ -250,10 +194,10 @@ class Limiter:
     def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
         while True:
             asks = self._asks(key, cost, deadline.left_us)
-            decision = _combined(self.store.hit_all(asks), self._alone)
+            decision = combined(self.store.hit_all(asks), self._alone)
             if decision:
                 return decision
-            if deadline.is_before(_wait(decision)):
+            if deadline.is_before(wait_of(decision)):
                 raise RateLimitExceeded(decision)
             sleep(decision.retry_after)
 
@@ -265,7 +209,7 @@ class Limiter:
             raise
 
     def _refund(self, decision: Decision, at_most: int | None) -> bool:
-        taken = _taken(decision.limits.values(), at_most)
+        taken = taken_from(decision.limits.values(), at_most)
         return bool(taken) and self.store.refund_all(taken)
 
     def _asks(self, key: Keys, cost: Costs, patience: float = inf) -> list[Ask]:
@@ -275,7 +219,7 @@ class Limiter:
             page = self._pages[name]
             if patient is not algorithm:
                 page = self.store.open(name, patient)
-            asks.append(Ask(page, _of(key, name, "key"), _of(cost, name, "cost")))
+            asks.append(Ask(page, of_limit(key, name, "key"), of_limit(cost, name, "cost")))
         return asks
 
 
@@ -323,7 +267,7 @@ class Reservation:
             StoreError: The store could not do it.
 
         """
-        more = whole(actual, "an actual cost", 0) - _unsettled(self._estimate)
+        more = whole(actual, "an actual cost", 0) - unsettled(self._estimate)
         self._estimate = None
         if more > 0:
             self._limiter.charge(self._key, more)
@@ -341,277 +285,3 @@ class Reservation:
         trace: TracebackType | None,
     ) -> None:
         """Leave things as they are: what isn't settled stays charged."""
-
-
-class AsyncLimiter:
-    """Limits, by key, on a store, for code that awaits.
-
-    Args:
-        limits: One algorithm, or a mapping of names to algorithms: then each hit is one decision
-            of all of them, all or nothing.
-        store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
-            `MemoryStore` of its own if not given.
-        name: The name of the limit, if there is one only. Limits of one name and algorithm on
-            one store share their states, so those that are to be apart need names of their own.
-
-    Raises:
-        TypeError: An argument has the wrong type.
-        ValueError: There is no limit, or a name or URL can't be used.
-
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        *,
-        store: AsyncStore | MemoryStore | str | None = None,
-        name: str = "default",
-    ) -> None:
-        self.limits: Mapping[str, Algorithm] = _named(limits, name)
-        self.store: AsyncStore = open_async_store(store)
-        self._alone = isinstance(limits, Algorithm)
-        self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
-        self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
-        self._lines = Lines(AsyncPlace)
-        if self._alone:
-            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
-
-    async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
-        """Ask, and spend if it is allowed.
-
-        A cost of 0 is always allowed and changes nothing.
-
-        Raises:
-            TypeError: A key is no `str`, or a cost no `int`.
-            ValueError: A key is empty or too long, or a cost negative.
-            StoreError: The store could not decide.
-
-        """
-        return _combined(await self.store.hit_all(self._asks(key, cost)), self._alone)
-
-    async def peek(self, key: Keys, cost: Costs = 1) -> Decision:
-        """Ask whether `hit` would be allowed, and change nothing.
-
-        Raises:
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        return _combined(await self.store.peek_all(self._asks(key, cost)), self._alone)
-
-    async def charge(self, key: Keys, cost: Costs) -> Decision:
-        """Spend whatever there is left, for what is known only afterwards.
-
-        What goes beyond the limit is a debt, up to the algorithm's `max_debt`: every later hit
-        is denied until it is worked off.
-
-        Raises:
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        return _combined(await self.store.charge_all(self._asks(key, cost)), self._alone)
-
-    async def refund(self, decision: Decision) -> bool:
-        """Give back what a decision charged, at most once.
-
-        Returns:
-            Whether anything could still be given back.
-
-        Raises:
-            StoreError: The store could not do it.
-
-        """
-        return await self._refund(decision, None)
-
-    async def reset(self, key: Keys) -> None:
-        """Forget a key, as if it had never been used.
-
-        Raises:
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        await self.store.reset_all(self._asks(key, 0))
-
-    async def acquire(
-        self, key: Keys, cost: Costs = 1, *, timeout: float | None = None
-    ) -> Decision:
-        """Wait until it is allowed, and spend; first come, first served per key and limiter.
-
-        A leaky bucket's delay is waited out too. In total it waits at most `timeout` seconds, or
-        as long as it takes if that is None; if it would take longer, it is refused at once.
-
-        Raises:
-            RateLimitExceeded: It can't be allowed within the timeout, or never.
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        deadline = Deadline(timeout)
-        asked = cost if isinstance(cost, int) else 0
-        place = self._lines.join(_line(key), asked)
-        try:
-            if place.ahead:
-                decision = await self.peek(key, min(place.ahead + asked, self._max_cost))
-                if deadline.is_before(_wait(decision)):
-                    raise RateLimitExceeded(decision)
-            if not await place.wait(deadline):
-                raise RateLimitExceeded(await self.peek(key, cost))
-            decision = await self._hit_before(deadline, key, cost)
-        finally:
-            self._lines.leave(place)
-        await self._wait_out(decision)
-        return decision
-
-    async def enter(self, key: Keys, cost: Costs = 1, *, timeout: float | None = None) -> Decision:
-        """Spend or raise; with a timeout, wait that long for it. A leaky bucket's delay is kept.
-
-        Raises:
-            RateLimitExceeded: It is denied.
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        if timeout is not None:
-            return await self.acquire(key, cost, timeout=timeout)
-        decision = await self.hit(key, cost)
-        if not decision:
-            raise RateLimitExceeded(decision)
-        await self._wait_out(decision)
-        return decision
-
-    def guard(self, key: Keys, cost: Costs = 1, *, timeout: float | None = None) -> AsyncGuard:
-        """Return a context manager that does what `enter` does when it is entered."""
-        return AsyncGuard(self, key, cost, timeout)
-
-    async def reserve(
-        self, key: Keys, estimate: int, *, timeout: float | None = None
-    ) -> AsyncReservation:
-        """Spend an estimate now, and settle when the actual cost is known.
-
-        What is never settled stays charged.
-
-        Raises:
-            RateLimitExceeded: The estimate is denied.
-            TypeError, ValueError, StoreError: As `hit`.
-
-        """
-        decision = await self.enter(key, estimate, timeout=timeout)
-        return AsyncReservation(self, decision, key, estimate)
-
-    async def aclose(self) -> None:
-        """Close the store. A store that was handed in is closed too; twice does no harm."""
-        await self.store.aclose()
-
-    async def __aenter__(self) -> Self:
-        """Return the limiter itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        await self.aclose()
-
-    async def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
-        while True:
-            asks = self._asks(key, cost, deadline.left_us)
-            decision = _combined(await self.store.hit_all(asks), self._alone)
-            if decision:
-                return decision
-            if deadline.is_before(_wait(decision)):
-                raise RateLimitExceeded(decision)
-            await async_sleep(decision.retry_after)
-
-    async def _wait_out(self, decision: Decision) -> None:
-        try:
-            await async_sleep(decision.delay)
-        except BaseException:
-            await self.refund(decision)
-            raise
-
-    async def _refund(self, decision: Decision, at_most: int | None) -> bool:
-        taken = _taken(decision.limits.values(), at_most)
-        return bool(taken) and await self.store.refund_all(taken)
-
-    def _asks(self, key: Keys, cost: Costs, patience: float = inf) -> list[Ask]:
-        asks = []
-        for name, algorithm in self.limits.items():
-            patient = algorithm.within(patience)
-            page = self._pages[name]
-            if patient is not algorithm:
-                page = self.store.open(name, patient)
-            asks.append(Ask(page, _of(key, name, "key"), _of(cost, name, "cost")))
-        return asks
-
-
-class AsyncGuard:
-    """Spends when it is entered, or raises `RateLimitExceeded`."""
-
-    __slots__ = ("_cost", "_key", "_limiter", "_timeout")
-
-    def __init__(
-        self, limiter: AsyncLimiter, key: Keys, cost: Costs, timeout: float | None
-    ) -> None:
-        self._limiter = limiter
-        self._key = key
-        self._cost = cost
-        self._timeout = timeout
-
-    async def __aenter__(self) -> Decision:
-        """Spend, and return the decision."""
-        return await self._limiter.enter(self._key, self._cost, timeout=self._timeout)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave things as they are: what was spent stays spent."""
-
-
-class AsyncReservation:
-    """An estimate that was charged; as a context manager it stays charged if not settled."""
-
-    __slots__ = ("_estimate", "_key", "_limiter", "decision")
-
-    def __init__(self, limiter: AsyncLimiter, decision: Decision, key: Keys, estimate: int) -> None:
-        self.decision = decision
-        self._limiter = limiter
-        self._key = key
-        self._estimate: int | None = estimate
-
-    async def settle(self, actual: int) -> None:
-        """Give back what was too much, or charge what was too little.
-
-        Raises:
-            TypeError, ValueError: `actual` is no whole number, or negative.
-            RuntimeError: It was settled before.
-            StoreError: The store could not do it.
-
-        """
-        more = whole(actual, "an actual cost", 0) - _unsettled(self._estimate)
-        self._estimate = None
-        if more > 0:
-            await self._limiter.charge(self._key, more)
-        elif more < 0:
-            await self._limiter._refund(self.decision, -more)
-
-    async def __aenter__(self) -> Self:
-        """Return the reservation itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave things as they are: what isn't settled stays charged."""
-
-
-def _unsettled(estimate: int | None) -> int:
-    """Return the estimate of a reservation that isn't settled yet."""
-    if estimate is None:
-        raise RuntimeError("a reservation is settled once")
-    return estimate

@@ -19,7 +19,8 @@ from ratelimit.algorithms import (
     SlidingWindowCounter,
     TokenBucket,
 )
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.async_limiter import AsyncLimiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers

@@ -29,9 +29,10 @@ from ratelimit.algorithms import (
 )
 from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip, header
 from ratelimit.asgi.headers import allowed_fields, denied_fields, policies_of, policy_of
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.errors import RateLimitExceeded, StoreError
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from tests.conftest import ALGORITHMS, Clock
 

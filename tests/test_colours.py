@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from ratelimit import limiter
+from ratelimit import async_limiter, limiter
 from ratelimit.stores.redis import store
 
 TWINS = [
-    (limiter.Limiter, limiter.AsyncLimiter),
-    (limiter.Guard, limiter.AsyncGuard),
-    (limiter.Reservation, limiter.AsyncReservation),
+    (limiter.Limiter, async_limiter.AsyncLimiter),
+    (limiter.Guard, async_limiter.AsyncGuard),
+    (limiter.Reservation, async_limiter.AsyncReservation),
     (store.RedisLedger, store.AsyncRedisLedger),
     (store.RedisStore, store.AsyncRedisStore),
 ]

@@ -11,8 +11,9 @@ import pytest
 
 from ratelimit import waiting
 from ratelimit.algorithms import FixedWindow, LeakyBucket, SlidingLog, TokenBucket
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import RateLimitExceeded
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ratelimit.algorithms import FixedWindow, LeakyBucket, TokenBucket
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decorator import rate_limited
 from ratelimit.errors import RateLimitExceeded
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 
@@ -677,7 +678,7 @@ def sleeping(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
         sleep(seconds)
 
     monkeypatch.setattr("ratelimit.limiter.sleep", sleep)
-    monkeypatch.setattr("ratelimit.limiter.async_sleep", async_sleep)
+    monkeypatch.setattr("ratelimit.async_limiter.async_sleep", async_sleep)
     return slept
 
 

@@ -13,8 +13,9 @@ import redis
 import redis.asyncio
 
 from ratelimit.algorithms import FixedWindow, SlidingLog, TokenBucket
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import StoreError
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ratelimit.algorithms import FixedWindow, LeakyBucket, SlidingLog, TokenBucket
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import RateLimitExceeded
-from ratelimit.limiter import AsyncLimiter, Limiter
+from ratelimit.limiter import Limiter
 
 
 def test_waits_until_it_is_allowed() -> None:

@@ -19,8 +19,8 @@ from ratelimit.asgi.headers import (
 )
 from ratelimit.asgi.identity import Scope
 from ratelimit.asgi.rules import Rule, checked
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import RateLimitExceeded, StoreError
-from ratelimit.limiter import AsyncLimiter
 from ratelimit.stores.opening import open_async_store
 
 if TYPE_CHECKING:

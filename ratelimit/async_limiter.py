@@ -1,0 +1,298 @@
+"""Ask, spend, wait, give back: for code that awaits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import TYPE_CHECKING, Self
+
+from ratelimit.errors import RateLimitExceeded
+from ratelimit.limits import (
+    combined,
+    line_of,
+    named,
+    of_limit,
+    taken_from,
+    unsettled,
+    wait_of,
+)
+from ratelimit.quota import whole
+from ratelimit.stores.base import Ask
+from ratelimit.stores.opening import open_async_store
+from ratelimit.waiting import AsyncPlace, Deadline, Lines, async_sleep
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ratelimit.algorithms.base import Algorithm
+    from ratelimit.decision import Decision
+    from ratelimit.limits import Costs, Keys, Limits
+    from ratelimit.stores.base import AsyncStore
+    from ratelimit.stores.memory import MemoryStore
+
+
+class AsyncLimiter:
+    """Limits, by key, on a store, for code that awaits.
+
+    Args:
+        limits: One algorithm, or a mapping of names to algorithms: then each hit is one decision
+            of all of them, all or nothing.
+        store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
+            `MemoryStore` of its own if not given.
+        name: The name of the limit, if there is one only. Limits of one name and algorithm on
+            one store share their states, so those that are to be apart need names of their own.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: There is no limit, or a name or URL can't be used.
+
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        store: AsyncStore | MemoryStore | str | None = None,
+        name: str = "default",
+    ) -> None:
+        self.limits: Mapping[str, Algorithm] = named(limits, name)
+        self.store: AsyncStore = open_async_store(store)
+        self._alone = not isinstance(limits, Mapping)
+        self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
+        self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
+        self._lines = Lines(AsyncPlace)
+        if self._alone:
+            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
+
+    async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
+        """Ask, and spend if it is allowed.
+
+        A cost of 0 is always allowed and changes nothing.
+
+        Raises:
+            TypeError: A key is no `str`, or a cost no `int`.
+            ValueError: A key is empty or too long, or a cost negative.
+            StoreError: The store could not decide.
+
+        """
+        return combined(await self.store.hit_all(self._asks(key, cost)), self._alone)
+
+    async def peek(self, key: Keys, cost: Costs = 1) -> Decision:
+        """Ask whether `hit` would be allowed, and change nothing.
+
+        Raises:
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        return combined(await self.store.peek_all(self._asks(key, cost)), self._alone)
+
+    async def charge(self, key: Keys, cost: Costs) -> Decision:
+        """Spend whatever there is left, for what is known only afterwards.
+
+        What goes beyond the limit is a debt, up to the algorithm's `max_debt`: every later hit
+        is denied until it is worked off.
+
+        Raises:
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        return combined(await self.store.charge_all(self._asks(key, cost)), self._alone)
+
+    async def refund(self, decision: Decision) -> bool:
+        """Give back what a decision charged, at most once.
+
+        Returns:
+            Whether anything could still be given back.
+
+        Raises:
+            StoreError: The store could not do it.
+
+        """
+        return await self._refund(decision, None)
+
+    async def reset(self, key: Keys) -> None:
+        """Forget a key, as if it had never been used.
+
+        Raises:
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        await self.store.reset_all(self._asks(key, 0))
+
+    async def acquire(
+        self, key: Keys, cost: Costs = 1, *, timeout: float | None = None
+    ) -> Decision:
+        """Wait until it is allowed, and spend; first come, first served per key and limiter.
+
+        A leaky bucket's delay is waited out too. In total it waits at most `timeout` seconds, or
+        as long as it takes if that is None; if it would take longer, it is refused at once.
+
+        Raises:
+            RateLimitExceeded: It can't be allowed within the timeout, or never.
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        deadline = Deadline(timeout)
+        asked = cost if isinstance(cost, int) else 0
+        place = self._lines.join(line_of(key), asked)
+        try:
+            if place.ahead:
+                decision = await self.peek(key, min(place.ahead + asked, self._max_cost))
+                if deadline.is_before(wait_of(decision)):
+                    raise RateLimitExceeded(decision)
+            if not await place.wait(deadline):
+                raise RateLimitExceeded(await self.peek(key, cost))
+            decision = await self._hit_before(deadline, key, cost)
+        finally:
+            self._lines.leave(place)
+        await self._wait_out(decision)
+        return decision
+
+    async def enter(self, key: Keys, cost: Costs = 1, *, timeout: float | None = None) -> Decision:
+        """Spend or raise; with a timeout, wait that long for it. A leaky bucket's delay is kept.
+
+        Raises:
+            RateLimitExceeded: It is denied.
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        if timeout is not None:
+            return await self.acquire(key, cost, timeout=timeout)
+        decision = await self.hit(key, cost)
+        if not decision:
+            raise RateLimitExceeded(decision)
+        await self._wait_out(decision)
+        return decision
+
+    def guard(self, key: Keys, cost: Costs = 1, *, timeout: float | None = None) -> AsyncGuard:
+        """Return a context manager that does what `enter` does when it is entered."""
+        return AsyncGuard(self, key, cost, timeout)
+
+    async def reserve(
+        self, key: Keys, estimate: int, *, timeout: float | None = None
+    ) -> AsyncReservation:
+        """Spend an estimate now, and settle when the actual cost is known.
+
+        What is never settled stays charged.
+
+        Raises:
+            RateLimitExceeded: The estimate is denied.
+            TypeError, ValueError, StoreError: As `hit`.
+
+        """
+        decision = await self.enter(key, estimate, timeout=timeout)
+        return AsyncReservation(self, decision, key, estimate)
+
+    async def aclose(self) -> None:
+        """Close the store. A store that was handed in is closed too; twice does no harm."""
+        await self.store.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return the limiter itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        await self.aclose()
+
+    async def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
+        while True:
+            asks = self._asks(key, cost, deadline.left_us)
+            decision = combined(await self.store.hit_all(asks), self._alone)
+            if decision:
+                return decision
+            if deadline.is_before(wait_of(decision)):
+                raise RateLimitExceeded(decision)
+            await async_sleep(decision.retry_after)
+
+    async def _wait_out(self, decision: Decision) -> None:
+        try:
+            await async_sleep(decision.delay)
+        except BaseException:
+            await self.refund(decision)
+            raise
+
+    async def _refund(self, decision: Decision, at_most: int | None) -> bool:
+        taken = taken_from(decision.limits.values(), at_most)
+        return bool(taken) and await self.store.refund_all(taken)
+
+    def _asks(self, key: Keys, cost: Costs, patience: float = inf) -> list[Ask]:
+        asks = []
+        for name, algorithm in self.limits.items():
+            patient = algorithm.within(patience)
+            page = self._pages[name]
+            if patient is not algorithm:
+                page = self.store.open(name, patient)
+            asks.append(Ask(page, of_limit(key, name, "key"), of_limit(cost, name, "cost")))
+        return asks
+
+
+class AsyncGuard:
+    """Spends when it is entered, or raises `RateLimitExceeded`."""
+
+    __slots__ = ("_cost", "_key", "_limiter", "_timeout")
+
+    def __init__(
+        self, limiter: AsyncLimiter, key: Keys, cost: Costs, timeout: float | None
+    ) -> None:
+        self._limiter = limiter
+        self._key = key
+        self._cost = cost
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Decision:
+        """Spend, and return the decision."""
+        return await self._limiter.enter(self._key, self._cost, timeout=self._timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave things as they are: what was spent stays spent."""
+
+
+class AsyncReservation:
+    """An estimate that was charged; as a context manager it stays charged if not settled."""
+
+    __slots__ = ("_estimate", "_key", "_limiter", "decision")
+
+    def __init__(self, limiter: AsyncLimiter, decision: Decision, key: Keys, estimate: int) -> None:
+        self.decision = decision
+        self._limiter = limiter
+        self._key = key
+        self._estimate: int | None = estimate
+
+    async def settle(self, actual: int) -> None:
+        """Give back what was too much, or charge what was too little.
+
+        Raises:
+            TypeError, ValueError: `actual` is no whole number, or negative.
+            RuntimeError: It was settled before.
+            StoreError: The store could not do it.
+
+        """
+        more = whole(actual, "an actual cost", 0) - unsettled(self._estimate)
+        self._estimate = None
+        if more > 0:
+            await self._limiter.charge(self._key, more)
+        elif more < 0:
+            await self._limiter._refund(self.decision, -more)
+
+    async def __aenter__(self) -> Self:
+        """Return the reservation itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave things as they are: what isn't settled stays charged."""

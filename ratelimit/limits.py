@@ -1,0 +1,83 @@
+"""What a limiter is asked, and what it answers, in either colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from ratelimit.algorithms.base import Algorithm
+from ratelimit.decision import CombinedDecision, Decision
+from ratelimit.stores.base import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+Keys = str | Mapping[str, str]
+"""One key for all limits, or one for each by the limit's name."""
+Costs = int | Mapping[str, int]
+"""One cost for all limits, or one for each by the limit's name."""
+Limits = Algorithm | Mapping[str, Algorithm]
+"""One algorithm, or several by name."""
+
+T = TypeVar("T")
+
+
+def named(limits: Limits, name: str) -> dict[str, Algorithm]:
+    """Return the algorithms by name, checked."""
+    by_name = {name: limits} if isinstance(limits, Algorithm) else limits
+    if not isinstance(by_name, Mapping):
+        raise TypeError(
+            f"limits are an algorithm or a mapping of names to algorithms, not {limits!r}"
+        )
+    if not by_name:
+        raise ValueError("a limiter needs at least one limit")
+    for each, algorithm in by_name.items():
+        check_name(each)
+        if not isinstance(algorithm, Algorithm):
+            raise TypeError(f"the limit {each!r} is an algorithm, not {algorithm!r}")
+    return dict(by_name)
+
+
+def of_limit(given: T | Mapping[str, T], name: str, what: str) -> T:
+    """Return what was given for one limit."""
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return given[name]
+    except KeyError:
+        raise ValueError(f"no {what} for the limit {name!r}, only for {list(given)}") from None
+
+
+def line_of(key: Keys) -> Hashable:
+    """Return what tells the lines of those who wait apart."""
+    return tuple(sorted(key.items())) if isinstance(key, Mapping) else key
+
+
+def wait_of(decision: Decision) -> float:
+    """Return the µs until a denied hit could have its turn."""
+    return max(
+        max(part.retry_after_us, part.page.algorithm.delay(part.reading, part.now, 0))
+        for part in decision.limits.values()
+    )
+
+
+def combined(decisions: list[Decision], alone: bool) -> Decision:
+    """Return the one decision, or all of them as one."""
+    return decisions[0] if alone else CombinedDecision({each.name: each for each in decisions})
+
+
+def taken_from(decisions: Iterable[Decision], at_most: int | None) -> list[tuple[Decision, int]]:
+    """Take what can be given back out of decisions, so that it is given back once."""
+    taken = [(decision, decision.take()) for decision in decisions]
+    return [
+        (decision, spent if at_most is None else min(spent, at_most))
+        for decision, spent in taken
+        if spent
+    ]
+
+
+def unsettled(estimate: int | None) -> int:
+    """Return the estimate of a reservation that isn't settled yet."""
+    if estimate is None:
+        raise RuntimeError("a reservation is settled once")
+    return estimate
