@@ -11,7 +11,7 @@ from ratelimit.algorithms import (
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.decorator import rate_limited
-from ratelimit.errors import RateLimitError, RateLimitExceeded, StoreError
+from ratelimit.errors import RateLimitError, RateLimitExceeded, StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
 from ratelimit.quota import Quota, per, per_day, per_hour, per_minute, per_second
 from ratelimit.stores.memory import MemoryStore
@@ -30,6 +30,7 @@ __all__ = [
     "SlidingLog",
     "SlidingWindowCounter",
     "StoreError",
+    "StoreUnavailable",
     "TokenBucket",
     "per",
     "per_day",

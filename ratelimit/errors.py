@@ -31,4 +31,21 @@ class RateLimitExceeded(RateLimitError):
 
 
 class StoreError(RateLimitError):
-    """The store could not decide; the message says why, and the cause is chained."""
+    """The store could not decide; the message says why, and the cause is chained.
+
+    Args:
+        message: What is wrong.
+        kind: The same in one word, to count errors by.
+
+    """
+
+    def __init__(self, message: str, kind: str = "error") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class StoreUnavailable(StoreError):
+    """The store can't decide just now: it is gone, slow, full, loading or read-only.
+
+    A `StoreError` that is none of these comes from a mistake, and doesn't pass by waiting.
+    """

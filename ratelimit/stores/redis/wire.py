@@ -9,7 +9,7 @@ from urllib.parse import quote
 from redis import exceptions
 
 from ratelimit.decision import Decision
-from ratelimit.errors import StoreError
+from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.stores.base import check_cost, check_key, check_name
 
 if TYPE_CHECKING:
@@ -20,24 +20,47 @@ if TYPE_CHECKING:
 
 _LONGEST_SUBJECT = 200
 
-_WRONG = {
-    "FOREIGN": "holds something else than a limit at our key",
-    "WRONGTYPE": "holds something else than a limit at our key",
-    "OOM": "is full (maxmemory with noeviction)",
-    "READONLY": "is a replica and takes no writes: name the primary",
-    "NOPERM": "denies this user a command or a key that limits need",
-    "WRONGPASS": "refused the user's name or password",
-    "BUSY": "is busy with another script",
+
+class Trouble(NamedTuple):
+    """What an error means."""
+
+    kind: str
+    wrong: str
+    passes: bool = True
+    """Whether it passes by waiting; else somebody has made a mistake."""
+
+    def error(self, said: object, keys: str = "") -> StoreError:
+        """Return the error to raise."""
+        where = f" (for {keys})" if keys else ""
+        error = StoreUnavailable if self.passes else StoreError
+        return error(f"Redis {self.wrong}{where}: {said}", self.kind)
+
+
+_UNKNOWN = Trouble("error", "could not decide", passes=False)
+_FOREIGN = Trouble("foreign", "holds something else than a limit at our key", passes=False)
+_DENIED = Trouble(
+    "permission", "denies this user a command or a key that limits need", passes=False
+)
+_REFUSED = Trouble("authentication", "needs a password, or another one", passes=False)
+
+_BY_CODE = {
+    "FOREIGN": _FOREIGN,
+    "WRONGTYPE": _FOREIGN,
+    "OOM": Trouble("full", "is full (maxmemory with noeviction)"),
+    "READONLY": Trouble("read-only", "is a replica and takes no writes: name the primary"),
+    "NOPERM": _DENIED,
+    "WRONGPASS": _REFUSED,
+    "BUSY": Trouble("busy", "is busy with another script"),
 }
 """What an error means, by the code that it carries."""
 
-_KINDS = {
-    exceptions.NoPermissionError: _WRONG["NOPERM"],
-    exceptions.BusyLoadingError: "is still loading its data",
-    exceptions.MasterDownError: "is a replica that has lost its primary",
-    exceptions.AuthenticationError: "needs a password, or another one",
-    exceptions.TimeoutError: "did not answer in time",
-    exceptions.ConnectionError: "can't be reached",
+_BY_CLASS = {
+    exceptions.NoPermissionError: _DENIED,
+    exceptions.BusyLoadingError: Trouble("loading", "is still loading its data"),
+    exceptions.MasterDownError: Trouble("read-only", "is a replica that has lost its primary"),
+    exceptions.AuthenticationError: _REFUSED,
+    exceptions.TimeoutError: Trouble("timeout", "did not answer in time"),
+    exceptions.ConnectionError: Trouble("connection", "can't be reached"),
 }
 """What an error means, by the class that redis-py gives it; the special before the general."""
 
@@ -155,18 +178,15 @@ class Wire:
         """Return the error for what the server said of a transaction."""
         said = text.decode(errors="replace") if isinstance(text, bytes) else text
         keys = ", ".join(map(str, arguments[1 : 1 + int(arguments[0])]))
-        return StoreError(f"{_what_is_wrong(said)} (for {keys}): {said}")
+        return _trouble(said).error(said, keys)
 
     def error(self, error: exceptions.RedisError) -> StoreError:
         """Return the error for what redis-py raised."""
-        for kind, wrong in _KINDS.items():
+        for kind, trouble in _BY_CLASS.items():
             if isinstance(error, kind):
-                return StoreError(f"Redis {wrong}: {error}")
-        return StoreError(f"{_what_is_wrong(str(error))}: {error}")
+                return trouble.error(error)
+        return _trouble(str(error)).error(error)
 
 
-def _what_is_wrong(said: str) -> str:
-    for code, wrong in _WRONG.items():
-        if code in said:
-            return f"Redis {wrong}"
-    return "Redis could not decide"
+def _trouble(said: str) -> Trouble:
+    return next((trouble for code, trouble in _BY_CODE.items() if code in said), _UNKNOWN)
