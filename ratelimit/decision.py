@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import inf
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ratelimit.algorithms.base import Algorithm, Reading
+    from ratelimit.algorithms.base import Algorithm, Reading, Verdict
 
 _taking = Lock()
 
@@ -29,22 +29,55 @@ class Decision:
     was made by.
     """
 
-    __slots__ = ("allowed", "cost", "key", "now", "page", "reading", "spent")
+    __slots__ = ("_spent", "cost", "key", "now", "page", "verdict")
 
-    def __init__(
-        self, page: Page, key: str, cost: int, allowed: bool, now: int, reading: Reading, spent: int
-    ) -> None:
-        self.page = page
-        self.key = key
-        self.cost = cost
-        self.allowed = allowed
-        self.now = now
-        self.reading = reading
-        self.spent = spent
+    page: Page
+    key: str
+    cost: int
+    now: int
+    """When it was taken, in µs since the epoch."""
+    verdict: Verdict
+    _spent: int
+
+    @classmethod
+    def of(
+        cls, page: Page, key: str, cost: int, allowed: bool, now: int, reading: Reading, spent: int
+    ) -> Self:
+        """Return a decision with these parts.
+
+        There is no `__init__`: a call of it would be a tenth of the time of a hit in memory, which
+        sets the parts itself, all but what was spent.
+        """
+        made = cls()
+        made.page = page
+        made.key = key
+        made.cost = cost
+        made.now = now
+        made.verdict = allowed, reading, None
+        made._spent = spent
+        return made
 
     def __bool__(self) -> bool:
         """Say whether it was allowed."""
-        return self.allowed
+        return self.verdict[0]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it was allowed."""
+        return self.verdict[0]
+
+    @property
+    def reading(self) -> Reading:
+        """The numbers that it was made by."""
+        return self.verdict[1]
+
+    @property
+    def spent(self) -> int:
+        """The units charged and not given back."""
+        try:
+            return self._spent
+        except AttributeError:
+            return self.cost if self.verdict[0] else 0
 
     @property
     def name(self) -> str:
@@ -118,7 +151,7 @@ class Decision:
     def take(self) -> int:
         """Return the units charged and not given back, and leave none: for one who refunds."""
         with _taking:
-            spent, self.spent = self.spent, 0
+            spent, self._spent = self.spent, 0
         return spent
 
     def __repr__(self) -> str:
@@ -140,9 +173,12 @@ class CombinedDecision(Decision):
 
     def __init__(self, limits: Mapping[str, Decision]) -> None:
         first = next(iter(limits.values()))
-        allowed = all(limits.values())
-        cost = max(decision.cost for decision in limits.values())
-        super().__init__(first.page, first.key, cost, allowed, first.now, (), 0)
+        self.page = first.page
+        self.key = first.key
+        self.cost = max(decision.cost for decision in limits.values())
+        self.now = first.now
+        self.verdict = all(limits.values()), (), None
+        self._spent = 0
         self._limits = limits
 
     @property

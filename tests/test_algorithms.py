@@ -83,13 +83,13 @@ class Key:
         allowed, reading, after = self.algorithm.decide(self.state, now, cost)
         self.state = self.state if after is None else after
         spent = cost if allowed else 0
-        return Decision(self.page, "key", cost, allowed, now, reading, spent)
+        return Decision.of(self.page, "key", cost, allowed, now, reading, spent)
 
     def charge(self, now: int, cost: int) -> Decision:
         """Charge, and keep what is to be kept."""
         spent, reading, after = self.algorithm.charge(self.state, now, cost)
         self.state = self.state if after is None else after
-        return Decision(self.page, "key", cost, True, now, reading, spent)
+        return Decision.of(self.page, "key", cost, True, now, reading, spent)
 
     def refund(self, now: int, decision: Decision) -> bool:
         """Give a decision's units back."""
@@ -591,13 +591,13 @@ def test_the_log_forgets_exactly_one_period_later(start: int) -> None:
 
 
 def test_a_long_log_is_packed_and_stays_small() -> None:
-    """What is forgotten leaves the buffer too, in both forms of entries."""
+    """What is forgotten leaves the log's room too, with totals and without."""
     for cost in (1, 2):
         key = Key(SlidingLog("100/second"))
         for now in range(0, 20 * SECOND, SECOND // 100 * cost):
             assert key.hit(now, cost)
         log = Log(*key.state)
-        assert len(log.entries) <= 2 * 100 * 16
+        assert len(log.times) <= 2 * 100
 
 
 def test_the_totals_of_a_log_turn_over() -> None:

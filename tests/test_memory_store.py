@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
-from threading import Barrier
+from threading import Barrier, Event, Thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -182,7 +183,7 @@ class Keeper:
         allowed, reading, after = self.algorithm.decide(state, now, cost)
         if after is not None:
             self.states[key] = after
-        return Decision(self, key, cost, allowed, now, reading, cost if allowed else 0)
+        return Decision.of(self, key, cost, allowed, now, reading, cost if allowed else 0)
 
     def charge(self, now: int, key: str, cost: int) -> Decision:
         """Charge whatever there is left."""
@@ -190,7 +191,7 @@ class Keeper:
         spent, reading, after = self.algorithm.charge(state, now, cost)
         if after is not None:
             self.states[key] = after
-        return Decision(self, key, cost, True, now, reading, spent)
+        return Decision.of(self, key, cost, True, now, reading, spent)
 
 
 trace_steps = st.lists(
@@ -502,3 +503,48 @@ def test_the_async_store_is_the_same_store() -> None:
         await store.aclose()
 
     asyncio.run(scenario())
+
+
+def test_an_interrupted_hit_leaves_the_lock_free() -> None:
+    """Whatever breaks in on a hit, in the lock or while waiting for it, the next one works."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    page = store.open("page", TokenBucket("2/hour"))
+    clock.now = "broken"  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        page.hit("a")
+    clock.now = 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    locked, done = Event(), Event()
+
+    def hold() -> None:
+        with store.lock:
+            locked.set()
+            done.wait(0.1)
+            signal.pthread_kill(main_thread().ident or 0, signal.SIGUSR1)
+            done.wait()
+
+    holder = Thread(target=hold)
+    holder.start()
+    locked.wait()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            page.hit("a")
+        assert not store.lock.acquire(blocking=False)
+    finally:
+        done.set()
+        holder.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert page.hit("a").remaining == 1
+
+
+def test_an_unhashable_key() -> None:
+    """It is refused as any other key that is no text."""
+    page = MemoryStore().open("page", TokenBucket("2/hour"))
+    with pytest.raises(TypeError, match="a key is a str, not list"):
+        page.hit(["a"])
+    assert page.hit("a").remaining == 1

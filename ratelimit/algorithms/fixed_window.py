@@ -40,11 +40,15 @@ class FixedWindow(Windows):
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
         last, used = state
-        moment = self._moment(last, now) if last > now else now
-        if last < moment - moment % self._period:
-            used = 0
-        if used + cost <= self._limit:
-            reading = (moment, used + cost)
+        start, end = self._window
+        moment = now
+        if not start <= last <= now < end:
+            moment = self._moment(last, now)
+            if last < self._start_of(moment):
+                used = 0
+        total = used + cost
+        if total <= self._limit:
+            reading = (moment, total)
             return True, reading, reading if cost else None
         reading = (moment, used)
         return not cost, reading, reading if cost and moment < last else None

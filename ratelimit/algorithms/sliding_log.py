@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from struct import Struct
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ratelimit.algorithms.windows import Windows
@@ -14,79 +14,76 @@ if TYPE_CHECKING:
 
 _TURN = 2**52
 """Totals start again from 0 here, so that they stay exact for ever; only differences count."""
+_UINT64 = "L" if array("L").itemsize == 8 else "Q"
+"""Where "L" has 8 bytes, it is appended in half the time of "q"."""
+_NEVER = -(2**62)
 
-_TIME = Struct("<q")
-_ENTRY = Struct("<qq")
-_time_at = _TIME.unpack_from
-_pack_time = _TIME.pack
-_TIME_SIZE = _TIME.size
-_entry_at = _ENTRY.unpack_from
+
+class Totals(NamedTuple):
+    """What hits have cost together, modulo 2**52: before each, and all of them."""
+
+    before: array[int]
+    tail: int
+    """How many of them belong to the log."""
+    total: int
 
 
 class Log(NamedTuple):
-    """The hits of a key, oldest first, in a buffer.
+    """The hits of a key, oldest first.
 
-    An entry is the time of a hit alone, as long as every hit has cost 1 and had its own instant;
-    after that, the time and the total cost before it. Either way what hits have cost together is
-    found by bisection, however long the log.
+    As long as every hit has cost 1 only their times are kept; after that, also the total cost
+    before each, and what comes at the same time is one entry. Either way what hits have cost
+    together is found by bisection, however long the log.
 
     A log is a view: what lies behind `tail` doesn't belong to it. So a hit is appended without
     changing the log that it is appended to, and a decision that isn't kept leaves no trace.
     """
 
-    entries: bytearray
-    size: int
-    """Bytes an entry: 8 or 16."""
+    reading: tuple[int, int, int]
+    """What all hits have cost, and the times of the first and the last."""
+    times: array[int]
     head: int
     """The first entry that isn't forgotten."""
-    tail: int
-    total: int
-    """The cost of all hits, modulo 2**52."""
-    first: int
-    """When the hit at `head` was."""
-    last: int
-    """When the last hit was."""
+    totals: Totals | None
+    """None if each hit has cost 1."""
 
-    def time(self, index: int) -> int:
-        """Return when the hit of this entry was."""
-        time: int = _time_at(self.entries, index * self.size)[0]
-        return time
-
-    def before(self, index: int) -> int:
-        """Return the total before this entry."""
-        if index == self.tail:
-            return self.total
-        if self.size == _TIME_SIZE:
-            return index
-        total: int = _entry_at(self.entries, index * self.size)[1]
-        return total
+    @property
+    def tail(self) -> int:
+        """The entry behind the last."""
+        return self.head + self.reading[0] if self.totals is None else self.totals.tail
 
     def cost(self, start: int, end: int) -> int:
         """Return what the entries from `start` up to `end` have cost."""
-        return (self.before(end) - self.before(start)) % _TURN
+        totals = self.totals
+        if totals is None:
+            return end - start
+        after = totals.total if end == totals.tail else totals.before[end]
+        return (after - totals.before[start]) % _TURN
 
     def since(self, moment: int) -> Log | None:
         """Return the log without the hits up to a moment, or None if none is left."""
-        entries, size, head, tail, total, first, _ = self
-        if first > moment:
+        reading, times, head, totals = self
+        if reading[1] > moment:
             return self
-        head = bisect_right(range(tail), moment, head, key=self.time)
-        return _view(entries, size, head, tail, total) if head < tail else None
+        tail = self.tail
+        return _view(times, bisect_right(times, moment, head, tail), tail, totals)
 
     def with_hit(self, moment: int, cost: int) -> Log:
         """Return the log with one hit more, in amortised constant time."""
         log = self
         if log.head > 32 and log.head * 4 > log.tail:
             log = log._packed()
-        same = log.last == moment
-        if log.size == _TIME_SIZE and (same or cost != 1):
+        if log.totals is None and cost != 1:
             log = log._with_totals()
-        entries, size, head, tail, total, first, _ = log
-        if not same:
-            del entries[tail * size :]
-            entries += _pack_time(moment) if size == _TIME_SIZE else _ENTRY.pack(moment, total)
+        (used, first, last), times, head, totals = log
+        tail = log.tail
+        if totals is None or last != moment:
+            del times[tail:]
+            times.append(moment)
             tail += 1
-        return Log(entries, size, head, tail, (total + cost) % _TURN, first, moment)
+        if totals is not None:
+            totals = _with_cost(totals, tail, cost)
+        return Log((used + cost, first, moment), times, head, totals)
 
     def without(self, moment: int, cost: int) -> tuple[Log | None, int]:
         """Take up to `cost` out of what was hit at a moment, in time linear in the hits since.
@@ -95,50 +92,70 @@ class Log(NamedTuple):
             The log, or None if nothing is left of it, and how much was taken.
 
         """
-        entries, size, head, tail, total, _, _ = self
-        index = bisect_left(range(tail), moment, head, key=self.time)
-        if index == tail or self.time(index) != moment:
+        _, times, head, totals = self
+        tail = self.tail
+        index = bisect_left(times, moment, head, tail)
+        if index == tail or times[index] != moment:
             return self, 0
-        taken = min(cost, self.cost(index, index + 1))
-        emptied = taken == self.cost(index, index + 1)
-        if size == _ENTRY.size:
-            for later in range(index + 1, tail):
-                time, before = _entry_at(entries, later * size)
-                _ENTRY.pack_into(entries, later * size, time, (before - taken) % _TURN)
-        if emptied:
-            del entries[index * size : (index + 1) * size]
+        there = self.cost(index, index + 1)
+        taken = min(cost, there)
+        if totals is not None:
+            totals = _without_cost(totals, index, taken, taken == there)
+        if taken == there:
+            del times[index]
             tail -= 1
-        if head == tail:
-            return None, taken
-        return _view(entries, size, head, tail, (total - taken) % _TURN), taken
+        return _view(times, head, tail, totals), taken
 
     def _packed(self) -> Log:
-        """Return the log in a buffer of its own, without what is forgotten."""
-        entries, size, head, tail, total, _, _ = self
-        if size == _TIME_SIZE:
-            total -= head
-        return _view(entries[head * size : tail * size], size, 0, tail - head, total)
+        """Return the log in a room of its own, without what is forgotten."""
+        reading, times, head, totals = self
+        tail = self.tail
+        if totals is not None:
+            totals = Totals(totals.before[head:tail], tail - head, totals.total)
+        return Log(reading, times[head:tail], 0, totals)
 
     def _with_totals(self) -> Log:
-        """Return the log with the total before it in each entry."""
-        entries = bytearray()
-        for index in range(self.tail):
-            entries += _ENTRY.pack(self.time(index), index)
-        return self._replace(entries=entries, size=_ENTRY.size)
+        """Return the log with the total before each entry."""
+        times, before = array(_UINT64), array(_UINT64)
+        for count, time in enumerate(self.times[self.head : self.tail]):
+            if not times or times[-1] != time:
+                times.append(time)
+                before.append(count)
+        return Log(self.reading, times, 0, Totals(before, len(times), self.reading[0]))
 
 
-def _view(entries: bytearray, size: int, head: int, tail: int, total: int) -> Log:
-    """Return a log of these entries."""
-    first: int = _time_at(entries, head * size)[0]
-    last: int = _time_at(entries, (tail - 1) * size)[0]
-    return Log(entries, size, head, tail, total, first, last)
+def _with_cost(totals: Totals, tail: int, cost: int) -> Totals:
+    """Return the totals with the cost of one hit more, which makes the log end at `tail`."""
+    before, end, total = totals
+    if end < tail:
+        del before[end:]
+        before.append(total)
+    return Totals(before, tail, (total + cost) % _TURN)
+
+
+def _without_cost(totals: Totals, index: int, cost: int, emptied: bool) -> Totals:
+    """Return the totals with less cost at an entry, or without it."""
+    before, tail, total = totals
+    for later in range(index + 1, tail):
+        before[later] = (before[later] - cost) % _TURN
+    if emptied:
+        del before[index]
+        tail -= 1
+    return Totals(before, tail, (total - cost) % _TURN)
+
+
+def _view(times: array[int], head: int, tail: int, totals: Totals | None) -> Log | None:
+    """Return a log of these entries, if there are any."""
+    if head == tail:
+        return None
+    log = Log((0, times[head], times[tail - 1]), times, head, totals)
+    return log._replace(reading=(log.cost(head, tail), *log.reading[1:]))
 
 
 def _first_hit(moment: int, cost: int) -> Log:
     """Return a log of one hit."""
-    if cost == 1:
-        return Log(bytearray(_pack_time(moment)), _TIME_SIZE, 0, 1, 1, moment, moment)
-    return Log(bytearray(_ENTRY.pack(moment, 0)), _ENTRY.size, 0, 1, cost, moment, moment)
+    totals = None if cost == 1 else Totals(array(_UINT64, (0,)), 1, cost)
+    return Log((cost, moment, moment), array(_UINT64, (moment,)), 0, totals)
 
 
 class SlidingLog(Windows):
@@ -160,7 +177,7 @@ class SlidingLog(Windows):
 
     kind = "sliding_log"
     reading_size = 3
-    fresh: ClassVar[State] = ()
+    fresh: ClassVar[State] = ((0, _NEVER, _NEVER), array(_UINT64), 0, None)
 
     def __init__(self, quota: Quota | str, *, max_debt: int | None = None) -> None:
         super().__init__(quota, max_debt=max_debt)
@@ -169,53 +186,50 @@ class SlidingLog(Windows):
 
     def _live(self, state: State, now: int) -> tuple[int, Log | None, bool]:
         """Return the time to decide at, the hits that count then, and if they were brought back."""
-        if not state:
-            return now, None, False
         kept = Log(*state)
-        last = kept.last
-        moment = self._moment(last, now) if last > now else now
+        last = kept.reading[2]
+        moment = self._moment(last, now)
         log = kept.since(moment - self._period)
         if log is None or moment >= last:
             return moment, log, False
-        return moment, _first_hit(moment, log.cost(log.head, log.tail)), True
+        return moment, _first_hit(moment, log.reading[0]), True
 
     def _reading(self, log: Log | None, cost: int) -> Reading:
         """Return the reading, with the hit that has to be forgotten before `cost` is allowed."""
         if log is None:
             return 0, 0, 0
-        head, tail, first = log.head, log.tail, log.first
-        used = log.cost(head, tail)
+        (used, first, last), times, head, _ = log
         need = used + (cost if cost <= self._limit else 1) - self._limit
         if need > log.cost(head, head + 1):
-            index = bisect_left(range(tail), need, head, key=lambda i: log.cost(head, i + 1))
-            first = log.time(index)
-        return used, first, log.last
+            index = bisect_left(range(log.tail), need, head, key=lambda i: log.cost(head, i + 1))
+            first = times[index]
+        return used, first, last
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
-        if cost == 1 and state and state[1] == _TIME_SIZE:
-            entries, size, head, tail, total, first, last = state
-            used = tail - head
-            if last < now < first + self._period:
-                if used < self._limit:
-                    if len(entries) != tail * size:
-                        del entries[tail * size :]
-                    entries += _pack_time(now)
-                    after = (entries, size, head, tail + 1, total + 1, first, now)
-                    return True, (used + 1, first, now), after
-                if used == self._limit:
-                    return False, (used, first, last), None
+        reading, times, head, totals = state
+        used, first, last = reading
+        if cost == 1 and last <= now and now - first < self._period:
+            if used < self._limit:
+                if totals is None:
+                    if len(times) != head + used:
+                        del times[head + used :]
+                    times.append(now)
+                    reading = (used + 1, first, now)
+                    return True, reading, (reading, times, head, None)
+            elif used == self._limit:
+                return False, reading, None
         moment, log, brought_back = self._live(state, now)
-        used = log.cost(log.head, log.tail) if log else 0
+        used = log.reading[0] if log else 0
         if not cost:
             return True, self._reading(log, 1), None
         if used + cost <= self._limit:
             log = log.with_hit(moment, cost) if log else _first_hit(moment, cost)
-            return True, (used + cost, log.first, moment), tuple(log)
+            return True, log.reading, tuple(log)
         return False, self._reading(log, cost), tuple(log) if log and brought_back else None
 
     def charge(self, state: State, now: int, cost: int) -> Charge:
         moment, log, _ = self._live(state, now)
-        used = log.cost(log.head, log.tail) if log else 0
+        used = log.reading[0] if log else 0
         spent = max(0, min(cost, self._most - used))
         if not spent:
             return 0, self._reading(log, 1), None

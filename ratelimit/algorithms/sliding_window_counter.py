@@ -39,8 +39,8 @@ class SlidingWindowCounter(Windows):
         """Return the time to decide at, and the two counts as they stand then."""
         last, previous, current = state
         period = self._period
-        moment = self._moment(last, now) if last > now else now
-        start = moment - moment % period
+        moment = self._moment(last, now)
+        start = self._start_of(moment)
         if last > moment:
             return moment, 0, min(previous + current, self._most)
         if last >= start:
@@ -50,14 +50,18 @@ class SlidingWindowCounter(Windows):
         return moment, 0, 0
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
-        moment, previous, current = self._counts(state, now)
-        period = self._period
+        last, previous, current = state
+        start, end = self._window
+        moment = now
+        if not start <= last <= now < end:
+            moment, previous, current = self._counts(state, now)
+            end = moment - moment % self._period + self._period
         left = self._limit - current - cost
-        if left >= 0 and previous * (period - moment % period) <= left * period:
+        if left >= 0 and previous * (end - moment) <= left * self._period:
             after = (moment, previous, current + cost)
             return True, after, after if cost else None
         reading = (moment, previous, current)
-        return not cost, reading, reading if cost and moment < state[0] else None
+        return not cost, reading, reading if cost and moment < last else None
 
     def charge(self, state: State, now: int, cost: int) -> Charge:
         moment, previous, current = self._counts(state, now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from threading import Lock
+from contextlib import suppress
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.decision import Decision
@@ -85,7 +86,7 @@ class MemoryStore:
         """How many keys were forgotten early, for want of room."""
         self.ticks: Callable[[], int] = time.monotonic_ns if clock is None else _in_ns(clock)
         self.epoch = (time.time_ns() - time.monotonic_ns()) // 1_000 if clock is None else 0
-        self.lock = Lock()
+        self.lock = RLock()
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._condemned: list[dict[str, State]] = []
 
@@ -127,7 +128,7 @@ class MemoryStore:
                 spent, reading, after = page.algorithm.charge(state, now, cost)
                 if after is not None:
                     self.keep(shelf, key, after, now)
-                decisions.append(Decision(page, key, cost, True, now, reading, spent))
+                decisions.append(Decision.of(page, key, cost, True, now, reading, spent))
         return decisions
 
     def refund_all(self, decisions: Sequence[tuple[Decision, int]]) -> bool:
@@ -179,7 +180,7 @@ class MemoryStore:
                 elif after is not None and not peek:
                     self.keep(shelves[index], key, after, now)
                 spent = cost if charged else 0
-                decisions.append(Decision(page, key, cost, allowed, now, reading, spent))
+                decisions.append(Decision.of(page, key, cost, allowed, now, reading, spent))
         return decisions
 
     def _shelf_of(self, page: Page) -> Shelf:
@@ -201,6 +202,9 @@ class MemoryStore:
 
     def keep(self, shelf: Shelf, key: str, state: State, now: int) -> None:
         """Keep the state of a key, under the lock, and make room if it is a new one."""
+        if now >= shelf.turn_at:
+            self._turn(shelf, now)
+            shelf.older.pop(key, None)
         if key not in shelf.recent:
             self._free()
             if len(self) >= self.max_keys:
@@ -265,27 +269,49 @@ def _check(asks: Sequence[Ask]) -> None:
 
 
 def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Callable[..., Decision]:
-    """Return `hit` with all that it looks up bound: a fifth faster than a method."""
+    """Return `hit` with all that it looks up bound: a fifth faster than a method.
+
+    The lock is taken inside the `try`, in half the time of `with`. As it knows its owner, one who
+    is interrupted while waiting for it can't release somebody else's.
+    """
     decide = ledger.algorithm.decide
     state_of, keep = store.state_of, store.keep
-    ticks, epoch, lock, one = store.ticks, store.epoch, store.lock, 1
+    ticks, epoch, one = store.ticks, store.epoch, 1
+    acquire, release = store.lock.acquire, store.lock.release
 
     def hit(key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
         if cost is not one:
             check_cost(cost)
-        with lock:
+        try:
+            acquire()
             now = ticks() // 1_000 + epoch
-            state = shelf.recent.get(key)
-            if state is None or now >= shelf.turn_at:
-                allowed, reading, after = decide(state_of(shelf, key, now), now, cost)
+            recent = shelf.recent
+            if key in recent:
+                verdict = decide(recent[key], now, cost)
+                after = verdict[2]
                 if after is not None:
-                    keep(shelf, key, after, now)
+                    if now < shelf.turn_at:
+                        recent[key] = after
+                    else:
+                        keep(shelf, key, after, now)
             else:
-                allowed, reading, after = decide(state, now, cost)
-                if after is not None:
-                    shelf.recent[key] = after
-        return Decision(ledger, key, cost, allowed, now, reading, cost if allowed else 0)
+                verdict = decide(state_of(shelf, key, now), now, cost)
+                if verdict[2] is not None:
+                    keep(shelf, key, verdict[2], now)
+            release()
+        except BaseException:
+            with suppress(RuntimeError):
+                release()
+            check_key(key)
+            raise
+        made = Decision()
+        made.page = ledger
+        made.key = key
+        made.cost = cost
+        made.now = now
+        made.verdict = verdict
+        return made
 
     return hit
 

@@ -149,7 +149,7 @@ class Wire:
         decisions = []
         for (page, key, cost), (answer, reading) in zip(request.asks, parts, strict=True):
             spent = answer if charged else cost if hit else 0
-            decision = Decision(page, key, cost, charged or bool(answer), now, reading, spent)
+            decision = Decision.of(page, key, cost, charged or bool(answer), now, reading, spent)
             decisions.append(decision)
         return decisions
 
