@@ -69,7 +69,7 @@ class Decision:
     @property
     def reading(self) -> Reading:
         """The numbers that it was made by."""
-        return self.verdict[1]
+        return self.verdict[1][: self.page.algorithm.reading_size]
 
     @property
     def spent(self) -> int:

@@ -28,7 +28,9 @@ from tests import servers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-settings.register_profile("ci", derandomize=True)
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("default")
 if os.environ.get("CI"):
     settings.load_profile("ci")
 

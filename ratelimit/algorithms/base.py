@@ -19,8 +19,9 @@ State = tuple[Any, ...]
 Reading = tuple[int, ...]
 """What a decision was made by: the numbers as they stand after it."""
 
-Verdict = tuple[bool, Reading, State | None]
-"""Allowed or not; the reading; the state to keep, or None to leave everything as it is."""
+Verdict = tuple[bool, State, State | None]
+"""Allowed or not; the reading, perhaps with more of the state behind it; the state to keep, or None
+to leave everything as it is."""
 
 Charge = tuple[int, Reading, State | None]
 """The units charged; the reading; the state to keep, or None to leave everything as it is."""

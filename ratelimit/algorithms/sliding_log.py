@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
+from struct import Struct, error
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ratelimit.algorithms.windows import Windows
@@ -14,15 +14,28 @@ if TYPE_CHECKING:
 
 _TURN = 2**52
 """Totals start again from 0 here, so that they stay exact for ever; only differences count."""
-_UINT64 = "L" if array("L").itemsize == 8 else "Q"
-"""Where "L" has 8 bytes, it is appended in half the time of "q"."""
 _NEVER = -(2**62)
+
+_NUMBER = Struct("=Q")
+_write = _NUMBER.pack_into
+
+
+def _numbers(buffer: bytearray) -> memoryview[int]:
+    """Return the numbers in a buffer, which keeps its size as long as anybody looks at them."""
+    return memoryview(buffer).cast("Q")
+
+
+def _put(buffer: bytearray, index: int, number: int) -> None:
+    """Write a number into a buffer, which grows by half when it is full."""
+    if len(buffer) == index * 8:
+        buffer.extend(bytes(8 * max(7, index // 2)))
+    _write(buffer, index * 8, number)
 
 
 class Totals(NamedTuple):
     """What hits have cost together, modulo 2**52: before each, and all of them."""
 
-    before: array[int]
+    before: bytearray
     tail: int
     """How many of them belong to the log."""
     total: int
@@ -33,15 +46,20 @@ class Log(NamedTuple):
 
     As long as every hit has cost 1 only their times are kept; after that, also the total cost
     before each, and what comes at the same time is one entry. Either way what hits have cost
-    together is found by bisection, however long the log.
+    together is found by bisection, however long the log. Numbers take 8 bytes each, in buffers
+    that the garbage collector needn't look at.
 
     A log is a view: what lies behind `tail` doesn't belong to it. So a hit is appended without
     changing the log that it is appended to, and a decision that isn't kept leaves no trace.
     """
 
-    reading: tuple[int, int, int]
-    """What all hits have cost, and the times of the first and the last."""
-    times: array[int]
+    used: int
+    """What all hits have cost."""
+    first: int
+    """When the first was."""
+    last: int
+    """When the last was."""
+    times: bytearray
     head: int
     """The first entry that isn't forgotten."""
     totals: Totals | None
@@ -50,23 +68,24 @@ class Log(NamedTuple):
     @property
     def tail(self) -> int:
         """The entry behind the last."""
-        return self.head + self.reading[0] if self.totals is None else self.totals.tail
+        return self.head + self.used if self.totals is None else self.totals.tail
 
     def cost(self, start: int, end: int) -> int:
         """Return what the entries from `start` up to `end` have cost."""
         totals = self.totals
         if totals is None:
             return end - start
-        after = totals.total if end == totals.tail else totals.before[end]
-        return (after - totals.before[start]) % _TURN
+        before = _numbers(totals.before)
+        after = totals.total if end == totals.tail else before[end]
+        return (after - before[start]) % _TURN
 
     def since(self, moment: int) -> Log | None:
         """Return the log without the hits up to a moment, or None if none is left."""
-        reading, times, head, totals = self
-        if reading[1] > moment:
+        if self.first > moment:
             return self
         tail = self.tail
-        return _view(times, bisect_right(times, moment, head, tail), tail, totals)
+        head = bisect_right(_numbers(self.times), moment, self.head, tail)
+        return _view(self.times, head, tail, self.totals)
 
     def with_hit(self, moment: int, cost: int) -> Log:
         """Return the log with one hit more, in amortised constant time."""
@@ -75,15 +94,14 @@ class Log(NamedTuple):
             log = log._packed()
         if log.totals is None and cost != 1:
             log = log._with_totals()
-        (used, first, last), times, head, totals = log
+        used, first, last, times, head, totals = log
         tail = log.tail
         if totals is None or last != moment:
-            del times[tail:]
-            times.append(moment)
+            _put(times, tail, moment)
             tail += 1
         if totals is not None:
             totals = _with_cost(totals, tail, cost)
-        return Log((used + cost, first, moment), times, head, totals)
+        return Log(used + cost, first, moment, times, head, totals)
 
     def without(self, moment: int, cost: int) -> tuple[Log | None, int]:
         """Take up to `cost` out of what was hit at a moment, in time linear in the hits since.
@@ -92,44 +110,43 @@ class Log(NamedTuple):
             The log, or None if nothing is left of it, and how much was taken.
 
         """
-        _, times, head, totals = self
-        tail = self.tail
-        index = bisect_left(times, moment, head, tail)
-        if index == tail or times[index] != moment:
+        times, head, tail, totals = self.times, self.head, self.tail, self.totals
+        index = bisect_left(_numbers(times), moment, head, tail)
+        if index == tail or _numbers(times)[index] != moment:
             return self, 0
         there = self.cost(index, index + 1)
         taken = min(cost, there)
         if totals is not None:
             totals = _without_cost(totals, index, taken, taken == there)
         if taken == there:
-            del times[index]
+            del times[index * 8 : index * 8 + 8]
             tail -= 1
         return _view(times, head, tail, totals), taken
 
     def _packed(self) -> Log:
         """Return the log in a room of its own, without what is forgotten."""
-        reading, times, head, totals = self
-        tail = self.tail
+        head, tail, totals = self.head, self.tail, self.totals
         if totals is not None:
-            totals = Totals(totals.before[head:tail], tail - head, totals.total)
-        return Log(reading, times[head:tail], 0, totals)
+            before = totals.before[head * 8 : tail * 8]
+            totals = Totals(before, tail - head, totals.total)
+        return self._replace(times=self.times[head * 8 : tail * 8], head=0, totals=totals)
 
     def _with_totals(self) -> Log:
         """Return the log with the total before each entry."""
-        times, before = array(_UINT64), array(_UINT64)
-        for count, time in enumerate(self.times[self.head : self.tail]):
-            if not times or times[-1] != time:
-                times.append(time)
-                before.append(count)
-        return Log(self.reading, times, 0, Totals(before, len(times), self.reading[0]))
+        times, before, tail, last = bytearray(), bytearray(), 0, _NEVER
+        for count, time in enumerate(_numbers(self.times)[self.head : self.tail]):
+            if time != last:
+                _put(times, tail, time)
+                _put(before, tail, count)
+                tail, last = tail + 1, time
+        return self._replace(times=times, head=0, totals=Totals(before, tail, self.used))
 
 
 def _with_cost(totals: Totals, tail: int, cost: int) -> Totals:
     """Return the totals with the cost of one hit more, which makes the log end at `tail`."""
     before, end, total = totals
     if end < tail:
-        del before[end:]
-        before.append(total)
+        _put(before, end, total)
     return Totals(before, tail, (total + cost) % _TURN)
 
 
@@ -137,25 +154,26 @@ def _without_cost(totals: Totals, index: int, cost: int, emptied: bool) -> Total
     """Return the totals with less cost at an entry, or without it."""
     before, tail, total = totals
     for later in range(index + 1, tail):
-        before[later] = (before[later] - cost) % _TURN
+        _put(before, later, (_numbers(before)[later] - cost) % _TURN)
     if emptied:
-        del before[index]
+        del before[index * 8 : index * 8 + 8]
         tail -= 1
     return Totals(before, tail, (total - cost) % _TURN)
 
 
-def _view(times: array[int], head: int, tail: int, totals: Totals | None) -> Log | None:
+def _view(times: bytearray, head: int, tail: int, totals: Totals | None) -> Log | None:
     """Return a log of these entries, if there are any."""
     if head == tail:
         return None
-    log = Log((0, times[head], times[tail - 1]), times, head, totals)
-    return log._replace(reading=(log.cost(head, tail), *log.reading[1:]))
+    numbers = _numbers(times)
+    log = Log(tail - head, numbers[head], numbers[tail - 1], times, head, totals)
+    return log if totals is None else log._replace(used=log.cost(head, tail))
 
 
 def _first_hit(moment: int, cost: int) -> Log:
     """Return a log of one hit."""
-    totals = None if cost == 1 else Totals(array(_UINT64, (0,)), 1, cost)
-    return Log((cost, moment, moment), array(_UINT64, (moment,)), 0, totals)
+    totals = None if cost == 1 else Totals(bytearray(8), 1, cost)
+    return Log(cost, moment, moment, bytearray(_NUMBER.pack(moment)), 0, totals)
 
 
 class SlidingLog(Windows):
@@ -177,7 +195,7 @@ class SlidingLog(Windows):
 
     kind = "sliding_log"
     reading_size = 3
-    fresh: ClassVar[State] = ((0, _NEVER, _NEVER), array(_UINT64), 0, None)
+    fresh: ClassVar[State] = (0, _NEVER, _NEVER, bytearray(), 0, None)
 
     def __init__(self, quota: Quota | str, *, max_debt: int | None = None) -> None:
         super().__init__(quota, max_debt=max_debt)
@@ -187,49 +205,48 @@ class SlidingLog(Windows):
     def _live(self, state: State, now: int) -> tuple[int, Log | None, bool]:
         """Return the time to decide at, the hits that count then, and if they were brought back."""
         kept = Log(*state)
-        last = kept.reading[2]
-        moment = self._moment(last, now)
-        log = kept.since(moment - self._period)
-        if log is None or moment >= last:
+        moment = self._moment(kept.last, now)
+        log = kept.since(moment - self._period) if kept.used else None
+        if log is None or moment >= kept.last:
             return moment, log, False
-        return moment, _first_hit(moment, log.reading[0]), True
+        return moment, _first_hit(moment, log.used), True
 
     def _reading(self, log: Log | None, cost: int) -> Reading:
         """Return the reading, with the hit that has to be forgotten before `cost` is allowed."""
         if log is None:
             return 0, 0, 0
-        (used, first, last), times, head, _ = log
+        used, first, last, times, head, _ = log
         need = used + (cost if cost <= self._limit else 1) - self._limit
         if need > log.cost(head, head + 1):
             index = bisect_left(range(log.tail), need, head, key=lambda i: log.cost(head, i + 1))
-            first = times[index]
+            first = _numbers(times)[index]
         return used, first, last
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
-        reading, times, head, totals = state
-        used, first, last = reading
+        used, first, last, times, head, totals = state
         if cost == 1 and last <= now and now - first < self._period:
             if used < self._limit:
                 if totals is None:
-                    if len(times) != head + used:
-                        del times[head + used :]
-                    times.append(now)
-                    reading = (used + 1, first, now)
-                    return True, reading, (reading, times, head, None)
+                    try:
+                        _write(times, (head + used) * 8, now)
+                    except error:
+                        _put(times, head + used, now)
+                    after: State = (used + 1, first, now, times, head, None)
+                    return True, after, after
             elif used == self._limit:
-                return False, reading, None
+                return False, state, None
         moment, log, brought_back = self._live(state, now)
-        used = log.reading[0] if log else 0
+        used = log.used if log else 0
         if not cost:
             return True, self._reading(log, 1), None
         if used + cost <= self._limit:
-            log = log.with_hit(moment, cost) if log else _first_hit(moment, cost)
-            return True, log.reading, tuple(log)
+            after = tuple(log.with_hit(moment, cost) if log else _first_hit(moment, cost))
+            return True, after, after
         return False, self._reading(log, cost), tuple(log) if log and brought_back else None
 
     def charge(self, state: State, now: int, cost: int) -> Charge:
         moment, log, _ = self._live(state, now)
-        used = log.reading[0] if log else 0
+        used = log.used if log else 0
         spent = max(0, min(cost, self._most - used))
         if not spent:
             return 0, self._reading(log, 1), None
