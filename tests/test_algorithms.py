@@ -708,12 +708,13 @@ def test_a_bucket_that_takes_a_lifetime_to_fill_is_refused() -> None:
 
 
 def test_a_decision_that_is_not_kept_leaves_no_trace() -> None:
-    """A log that a hit was decided on, but that was not charged, is as it was."""
+    """A log that a hit was decided on, but that was not charged, is as it was when asked again."""
     log = SlidingLog("5/hour")
     state = log.decide(log.fresh, 1_000, 1)[2]
     assert state is not None
-    log.decide(state, 2_000, 1)
-    log.decide(state, 3_000, 2)
+    for cost in (1, 2, 1):
+        log.decide(state, 2_000, cost)
+        log.decide(state, 3_000, 0)
     after = log.decide(state, 4_000, 1)[2]
     assert after is not None
     assert log.decide(after, 5_000, 5)[1] == (2, 4_000, 4_000)

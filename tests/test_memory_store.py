@@ -542,6 +542,25 @@ def test_an_interrupted_hit_leaves_the_lock_free() -> None:
     assert page.hit("a").remaining == 1
 
 
+def test_an_interruption_before_it_is_kept() -> None:
+    """What was decided and couldn't be kept is taken back, also from a log."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    page = store.open("page", SlidingLog("3/second"))
+    page.hit("a")
+    (shelf,) = store._shelves.values()
+    turn_at, shelf.turn_at = shelf.turn_at, "broken"  # type: ignore[assignment]
+    clock.now += SECOND // 2
+    with pytest.raises(TypeError):
+        page.hit("a")
+    shelf.turn_at = turn_at
+    clock.now += SECOND // 4
+    page.hit("a")
+    clock.now += SECOND // 2
+    assert page.hit("a", 0).reset_after == 0.5
+    assert page.hit("a", 2).retry_after == 0
+
+
 def test_an_unhashable_key() -> None:
     """It is refused as any other key that is no text."""
     page = MemoryStore().open("page", TokenBucket("2/hour"))

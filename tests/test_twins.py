@@ -10,7 +10,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratelimit.algorithms import LeakyBucket, TokenBucket
+from ratelimit.algorithms import LeakyBucket, SlidingLog, TokenBucket
 from ratelimit.limiter import Limiter
 from ratelimit.quota import EXACT, Quota
 from ratelimit.stores.memory import MemoryStore
@@ -148,3 +148,26 @@ def test_numbers_change_while_states_live(client: Any, kind: type[Algorithm]) ->
         theirs, ours = there.hit("k", 1 + turn % 3), here.hit("k", 1 + turn % 3)
         assert face(theirs) == face(ours)
         assert theirs.allowed or theirs.retry_after <= theirs.reset_after
+
+
+def test_a_refund_forgets_what_is_over_too(client: Any) -> None:
+    """What had been forgotten at a refund doesn't count again when the clock steps back."""
+    clock = Clock()
+    client.flushall()
+    stores = (RedisStore(client, clock=clock), MemoryStore(clock=clock))
+    for early in ((1,), (1, 1)):
+        faces = []
+        start = clock.now
+        for store in stores:
+            limiter = Limiter(SlidingLog("4/ms"), store=store)
+            clock.now = start
+            for cost in early:
+                limiter.hit("k", cost)
+                clock.now += 999 // len(early)
+            decision = limiter.hit("k")
+            clock.now = start + 1_000
+            assert limiter.refund(decision)
+            clock.now -= 1
+            faces.append(face(limiter.peek("k")))
+        assert faces[0] == faces[1]
+        clock.advance(1)

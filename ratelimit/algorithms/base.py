@@ -77,7 +77,11 @@ class Algorithm(ABC):
 
     @abstractmethod
     def decide(self, state: State, now: int, cost: int) -> Verdict:
-        """Say whether `cost` is allowed, and what to keep if it is then charged."""
+        """Say whether `cost` is allowed, and what to keep if it is then charged.
+
+        What is to be kept may share a buffer with `state`. Who doesn't keep it asks again with a
+        cost of 0, which is always allowed, changes nothing, and takes back what wasn't kept.
+        """
 
     @abstractmethod
     def charge(self, state: State, now: int, cost: int) -> Charge:

@@ -112,6 +112,8 @@ local function refund(key, now, cost, args, reading)
   local spent = (total - before) % turn
   local taken = math.min(cost, spent)
   if time ~= moment or taken == 0 then return false end
+  if log.head > 0 then redis.call('LTRIM', key, log.head, -1) end
+  index, log.tail = index - log.head, log.tail - log.head
   redis.call('LSET', key, index, text_of(time, before, (total - taken) % turn))
   for later = index + 1, log.tail - 1 do
     time, before, total = entry(key, later)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from struct import Struct, error
+from sys import byteorder
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ratelimit.algorithms.windows import Windows
@@ -16,9 +16,6 @@ _TURN = 2**52
 """Totals start again from 0 here, so that they stay exact for ever; only differences count."""
 _NEVER = -(2**62)
 
-_NUMBER = Struct("=Q")
-_write = _NUMBER.pack_into
-
 
 def _numbers(buffer: bytearray) -> memoryview[int]:
     """Return the numbers in a buffer, which keeps its size as long as anybody looks at them."""
@@ -26,10 +23,9 @@ def _numbers(buffer: bytearray) -> memoryview[int]:
 
 
 def _put(buffer: bytearray, index: int, number: int) -> None:
-    """Write a number into a buffer, which grows by half when it is full."""
-    if len(buffer) == index * 8:
-        buffer.extend(bytes(8 * max(7, index // 2)))
-    _write(buffer, index * 8, number)
+    """Write a number behind the others up to an index, as the last one."""
+    del buffer[index * 8 :]
+    buffer += number.to_bytes(8, byteorder)
 
 
 class Totals(NamedTuple):
@@ -49,8 +45,8 @@ class Log(NamedTuple):
     together is found by bisection, however long the log. Numbers take 8 bytes each, in buffers
     that the garbage collector needn't look at.
 
-    A log is a view: what lies behind `tail` doesn't belong to it. So a hit is appended without
-    changing the log that it is appended to, and a decision that isn't kept leaves no trace.
+    A hit is appended to the buffers of the log before it, for which it lies behind `tail`. If the
+    decision isn't kept, it has to be trimmed.
     """
 
     used: int
@@ -78,6 +74,10 @@ class Log(NamedTuple):
         before = _numbers(totals.before)
         after = totals.total if end == totals.tail else before[end]
         return (after - before[start]) % _TURN
+
+    def trim(self) -> None:
+        """Forget a hit that was decided on, and not kept."""
+        del self.times[self.tail * 8 :]
 
     def since(self, moment: int) -> Log | None:
         """Return the log without the hits up to a moment, or None if none is left."""
@@ -153,8 +153,10 @@ def _with_cost(totals: Totals, tail: int, cost: int) -> Totals:
 def _without_cost(totals: Totals, index: int, cost: int, emptied: bool) -> Totals:
     """Return the totals with less cost at an entry, or without it."""
     before, tail, total = totals
+    numbers = _numbers(before)
     for later in range(index + 1, tail):
-        _put(before, later, (_numbers(before)[later] - cost) % _TURN)
+        numbers[later] = (numbers[later] - cost) % _TURN
+    numbers.release()
     if emptied:
         del before[index * 8 : index * 8 + 8]
         tail -= 1
@@ -173,7 +175,7 @@ def _view(times: bytearray, head: int, tail: int, totals: Totals | None) -> Log 
 def _first_hit(moment: int, cost: int) -> Log:
     """Return a log of one hit."""
     totals = None if cost == 1 else Totals(bytearray(8), 1, cost)
-    return Log(cost, moment, moment, bytearray(_NUMBER.pack(moment)), 0, totals)
+    return Log(cost, moment, moment, bytearray(moment.to_bytes(8, byteorder)), 0, totals)
 
 
 class SlidingLog(Windows):
@@ -227,10 +229,7 @@ class SlidingLog(Windows):
         if cost == 1 and last <= now and now - first < self._period:
             if used < self._limit:
                 if totals is None:
-                    try:
-                        _write(times, (head + used) * 8, now)
-                    except error:
-                        _put(times, head + used, now)
+                    times += now.to_bytes(8, byteorder)
                     after: State = (used + 1, first, now, times, head, None)
                     return True, after, after
             elif used == self._limit:
@@ -238,6 +237,7 @@ class SlidingLog(Windows):
         moment, log, brought_back = self._live(state, now)
         used = log.used if log else 0
         if not cost:
+            Log(*state).trim()
             return True, self._reading(log, 1), None
         if used + cost <= self._limit:
             after = tuple(log.with_hit(moment, cost) if log else _first_hit(moment, cost))

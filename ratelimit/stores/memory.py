@@ -211,6 +211,18 @@ class MemoryStore:
                 self._evict(now)
         shelf.recent[key] = state
 
+    def mend(self, shelf: Shelf, key: str) -> None:
+        """Take back what was decided and not kept, and release the lock, if it is ours."""
+        if not self.lock.acquire(blocking=False):
+            return
+        try:
+            check_key(key)
+            shelf.algorithm.decide(shelf.recent.get(key, shelf.algorithm.fresh), 0, 0)
+        finally:
+            with suppress(RuntimeError):
+                self.lock.release()
+                self.lock.release()
+
     def _turn(self, shelf: Shelf, now: int) -> None:
         """Drop the older generation. It is freed bit by bit, as a million keys take 50 ms."""
         self._condemned.append(shelf.older)
@@ -275,7 +287,7 @@ def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Callable[
     is interrupted while waiting for it can't release somebody else's.
     """
     decide = ledger.algorithm.decide
-    state_of, keep = store.state_of, store.keep
+    state_of, keep, mend = store.state_of, store.keep, store.mend
     ticks, epoch, one = store.ticks, store.epoch, 1
     acquire, release = store.lock.acquire, store.lock.release
 
@@ -301,9 +313,7 @@ def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Callable[
                     keep(shelf, key, verdict[2], now)
             release()
         except BaseException:
-            with suppress(RuntimeError):
-                release()
-            check_key(key)
+            mend(shelf, key)
             raise
         made = Decision()
         made.page = ledger
