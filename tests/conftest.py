@@ -28,13 +28,22 @@ from tests import servers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ratelimit.algorithms import Algorithm
+
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("default")
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-ALGORITHMS = (FixedWindow, SlidingLog, SlidingWindowCounter, TokenBucket, LeakyBucket)
+ALGORITHMS: tuple[type[Algorithm], ...] = (
+    FixedWindow,
+    SlidingLog,
+    SlidingWindowCounter,
+    TokenBucket,
+    LeakyBucket,
+)
+every_kind = pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
 
 
 class Clock:

@@ -24,18 +24,12 @@ from ratelimit import (
 )
 from ratelimit.algorithms.sliding_log import Log
 from ratelimit.quota import EXACT, LONGEST
+from tests.conftest import every_kind
 from tests.oracle import Answer, oracle_of
 
 if TYPE_CHECKING:
     from ratelimit.algorithms.base import State, Verdict
 
-KINDS: list[type[Algorithm]] = [
-    FixedWindow,
-    LeakyBucket,
-    SlidingLog,
-    SlidingWindowCounter,
-    TokenBucket,
-]
 SECOND = 1_000_000
 MOMENTS = [
     0,
@@ -49,7 +43,6 @@ MOMENTS = [
 ]
 """Near 0; where 31, 32 and 33 bits of seconds end; 2025-07-04 21:24:16 UTC; 2038."""
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
 every_moment = pytest.mark.parametrize("start", MOMENTS)
 
 

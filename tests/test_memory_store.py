@@ -18,37 +18,17 @@ from ratelimit import (
     Algorithm,
     Decision,
     FixedWindow,
-    LeakyBucket,
     MemoryStore,
-    SlidingLog,
-    SlidingWindowCounter,
     TokenBucket,
 )
 from ratelimit.stores.base import MAX_KEY, Ask, check_cost, check_key, check_name
 from ratelimit.stores.memory import AsyncMemoryStore
+from tests.conftest import ALGORITHMS, Clock, every_kind
 
 if TYPE_CHECKING:
     from ratelimit.algorithms.base import State
 
-KINDS: list[type[Algorithm]] = [
-    FixedWindow,
-    LeakyBucket,
-    SlidingLog,
-    SlidingWindowCounter,
-    TokenBucket,
-]
 SECOND = 1_000_000
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self, now: int = 1_790_000_000 * SECOND) -> None:
-        self.now = now
-
-    def __call__(self) -> int:
-        return self.now
 
 
 def told(decision: Decision) -> tuple[bool, int, float, float, float]:
@@ -88,7 +68,7 @@ def test_two_ledgers_of_one_name_and_kind_share_their_states(kind: type[Algorith
 def test_limits_of_one_name_and_two_kinds_are_two() -> None:
     """A state is never read by another kind of algorithm."""
     store = MemoryStore(clock=Clock())
-    for kind in KINDS:
+    for kind in ALGORITHMS:
         assert store.open("page", kind("5/minute")).hit("a", 5)
 
 
@@ -114,11 +94,11 @@ def test_all_or_nothing(kind: type[Algorithm], denying: int) -> None:
 def test_the_order_of_the_limits_makes_no_difference() -> None:
     """Each limit says the same, and is left the same, wherever it stands."""
     seen = set()
-    for order in permutations(range(len(KINDS))):
+    for order in permutations(range(len(ALGORITHMS))):
         store = MemoryStore(clock=Clock())
         ledgers = [
             store.open(kind.__name__, kind(f"{5 + index}/minute"))
-            for index, kind in enumerate(KINDS)
+            for index, kind in enumerate(ALGORITHMS)
         ]
         trace = []
         for cost in (3, 3, 1, 1):

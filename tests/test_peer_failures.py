@@ -25,7 +25,7 @@ from ratelimit import (
     rate_limited,
 )
 from ratelimit.stores.redis import RedisStore
-from tests.conftest import ALGORITHMS, Clock, wrong
+from tests.conftest import Clock, every_kind, wrong
 
 if TYPE_CHECKING:
     from ratelimit.algorithms import Algorithm
@@ -39,10 +39,7 @@ def store(request: pytest.FixtureRequest, clock: Clock) -> Any:
     return RedisStore(fakeredis.FakeRedis(), clock=clock)
 
 
-every_algorithm = pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
-
-
-@every_algorithm
+@every_kind
 def test_01_a_denied_call_uses_up_quota(store: Any, kind: type[Algorithm]) -> None:
     """A denial of much leaves what is there to those who ask for little."""
     limiter = Limiter(kind("10/hour"), store=store)
@@ -61,7 +58,7 @@ def test_02_the_first_limit_is_used_up_by_what_the_second_denies(store: Any) -> 
     assert limiter.peek({"all": "all", "user": "other"}).limits["all"].remaining == 99
 
 
-@every_algorithm
+@every_kind
 def test_03_two_threads_start_a_window_together(kind: type[Algorithm]) -> None:
     """At a limit of one, one of eight threads is let in, each time."""
     options = {"capacity": 0} if kind is LeakyBucket else {}
@@ -84,7 +81,7 @@ def test_03_two_threads_start_a_window_together(kind: type[Algorithm]) -> None:
         assert sum(let_in) == 1
 
 
-@every_algorithm
+@every_kind
 def test_04_memory_keeps_every_client_it_ever_saw(clock: Clock, kind: type[Algorithm]) -> None:
     """Keys that are fresh again are forgotten, though nobody sweeps."""
     store = MemoryStore(clock=clock)
@@ -120,7 +117,7 @@ def test_07_an_expiry_of_nothing_deletes_the_state(store: Any) -> None:
     assert sum(bool(limiter.hit("k")) for _ in range(5_000)) == 100
 
 
-@every_algorithm
+@every_kind
 def test_08_keys_without_expiry_pile_up(kind: type[Algorithm]) -> None:
     """Each key that is written has an expiry, whatever wrote it."""
     client = fakeredis.FakeRedis()
@@ -157,14 +154,14 @@ def test_10_floats_lose_a_unit(store: Any, limit: int) -> None:
     assert not limiter.hit("k")
 
 
-@every_algorithm
+@every_kind
 def test_11_a_machine_that_has_just_booted(kind: type[Algorithm]) -> None:
     """At a clock near 0 a fresh key is let in."""
     for now in (0, 1, 999):
         assert Limiter(kind("10/hour"), store=MemoryStore(clock=Clock(now))).hit("k")
 
 
-@every_algorithm
+@every_kind
 def test_12_clocks_that_disagree(kind: type[Algorithm]) -> None:
     """Two processes whose clocks are apart share the limit that Redis's clock keeps."""
     client = fakeredis.FakeRedis()
@@ -181,7 +178,7 @@ def test_13_the_last_moment_of_a_window_is_unlimited(store: Any, clock: Clock) -
     assert limiter.hit("k").retry_after == 1e-6
 
 
-@every_algorithm
+@every_kind
 def test_14_the_period_is_another_than_was_asked_for(
     store: Any, clock: Clock, kind: type[Algorithm]
 ) -> None:
@@ -194,7 +191,7 @@ def test_14_the_period_is_another_than_was_asked_for(
     assert 90 <= let_in <= 121
 
 
-@every_algorithm
+@every_kind
 def test_15_retry_after_is_nothing_or_wrong(
     store: Any, clock: Clock, kind: type[Algorithm]
 ) -> None:
@@ -253,7 +250,7 @@ def test_20_a_blocking_call_on_the_event_loop() -> None:
         AsyncLimiter(TokenBucket("1/s"), store=wrong(RedisStore(fakeredis.FakeRedis())))
 
 
-@every_algorithm
+@every_kind
 def test_26_denied_requests_count(store: Any, clock: Clock, kind: type[Algorithm]) -> None:
     """A client who never stops asking is let in at the limit's rate."""
     limiter = Limiter(kind("5/second"), store=store)
@@ -327,7 +324,7 @@ def test_31_a_denial_is_taken_for_an_error(store: Any) -> None:
     assert [limiter.hit("k").allowed for _ in range(3)] == [True, False, False]
 
 
-@every_algorithm
+@every_kind
 def test_34_the_cost_is_ignored_in_the_check(store: Any, kind: type[Algorithm]) -> None:
     """What doesn't fit is denied before it is charged."""
     limiter = Limiter(kind("10/hour"), store=store)

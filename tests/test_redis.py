@@ -21,7 +21,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers
-from tests.conftest import ALGORITHMS, Clock, wrong
+from tests.conftest import Clock, every_kind, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_a_server_that_lost_the_script(client: redis.Redis, limiter: Limiter) ->
     assert limiter.hit("k").remaining == 8
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
+@every_kind
 def test_every_key_expires_when_it_is_fresh(client: redis.Redis, kind: type[Algorithm]) -> None:
     """No key outlives its use by a millisecond, and none dies before."""
     limiter = Limiter(kind("10/minute"), store=RedisStore(client))
@@ -87,7 +87,7 @@ def test_reading_writes_nothing(client: redis.Redis, limiter: Limiter) -> None:
     assert client.keys() == []
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
+@every_kind
 @pytest.mark.parametrize("value", ["text", "list", "hash"])
 def test_something_else_at_our_key(client: redis.Redis, kind: type[Algorithm], value: str) -> None:
     """A foreign value is named, left as it is, and nothing is charged beside it."""

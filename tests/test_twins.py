@@ -15,7 +15,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.quota import EXACT, Quota
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
-from tests.conftest import ALGORITHMS, SERVERS, Clock
+from tests.conftest import ALGORITHMS, SERVERS, Clock, every_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ def client(request: pytest.FixtureRequest, ports: Callable[[str], int]) -> Any:
 def test_twins_agree(client: Any) -> None:
     """Random traces give the same answers in every field, alone and in company."""
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     @given(st.data())
     def agree(data: st.DataObject) -> None:
         limit, period = data.draw(limits), data.draw(periods)
@@ -135,7 +135,7 @@ def test_twins_agree(client: Any) -> None:
     agree()
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS, ids=lambda kind: kind.kind)
+@every_kind
 def test_numbers_change_while_states_live(client: Any, kind: type[Algorithm]) -> None:
     """A state written under other numbers is read alike, and locks nobody out."""
     clock = Clock()
