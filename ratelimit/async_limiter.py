@@ -62,7 +62,7 @@ class AsyncLimiter:
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
         self._lines = Lines(AsyncPlace)
         if self._alone:
-            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
+            vars(self)["hit"] = self._pages[name].hit
 
     async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.

@@ -57,7 +57,7 @@ class Limiter:
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
         self._lines = Lines(Place)
         if self._alone:
-            self.hit = self._pages[name].hit  # type: ignore[assignment,method-assign]
+            vars(self)["hit"] = self._pages[name].hit
 
     def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.

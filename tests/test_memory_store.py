@@ -19,11 +19,12 @@ from ratelimit import (
     Decision,
     FixedWindow,
     MemoryStore,
+    SlidingLog,
     TokenBucket,
 )
 from ratelimit.stores.base import MAX_KEY, Ask, check_cost, check_key, check_name
 from ratelimit.stores.memory import AsyncMemoryStore
-from tests.conftest import ALGORITHMS, Clock, every_kind
+from tests.conftest import ALGORITHMS, Clock, every_kind, wrong
 
 if TYPE_CHECKING:
     from ratelimit.algorithms.base import State
@@ -545,5 +546,5 @@ def test_an_unhashable_key() -> None:
     """It is refused as any other key that is no text."""
     page = MemoryStore().open("page", TokenBucket("2/hour"))
     with pytest.raises(TypeError, match="a key is a str, not list"):
-        page.hit(["a"])
+        page.hit(wrong(["a"]))
     assert page.hit("a").remaining == 1

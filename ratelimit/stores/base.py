@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ratelimit.quota import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.decision import Decision, Page
@@ -70,6 +70,20 @@ class Ask(NamedTuple):
     page: Page
     key: str
     cost: int
+
+
+class Hit(Protocol):
+    """Ask, and spend if it is allowed."""
+
+    def __call__(self, key: str, cost: int = 1) -> Decision:
+        """Ask, and spend if it is allowed."""
+
+
+class AsyncHit(Protocol):
+    """Ask, and spend if it is allowed, for code that awaits."""
+
+    def __call__(self, key: str, cost: int = 1) -> Coroutine[Any, Any, Decision]:
+        """Ask, and spend if it is allowed."""
 
 
 class Ledger(Protocol):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ratelimit.decision import Decision
 from ratelimit.quota import whole
 from ratelimit.stores.base import check_cost, check_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from ratelimit.algorithms.base import Algorithm, State
     from ratelimit.decision import Page
-    from ratelimit.stores.base import Ask
+    from ratelimit.stores.base import Ask, AsyncHit, Hit
 
 _FREED_PER_NEW_KEY = 16
 _CANDIDATES = 8
@@ -49,7 +49,7 @@ class MemoryLedger:
 
     __slots__ = ("algorithm", "degraded", "hit", "name")
 
-    hit: Callable[..., Decision]
+    hit: Hit
     """Ask, and spend if it is allowed: `hit(key, cost=1)`."""
 
     def __init__(self, store: MemoryStore, name: str, algorithm: Algorithm, shelf: Shelf) -> None:
@@ -280,7 +280,7 @@ def _check(asks: Sequence[Ask]) -> None:
         check_cost(cost)
 
 
-def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Callable[..., Decision]:
+def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Hit:
     """Return `hit` with all that it looks up bound: a fifth faster than a method.
 
     The lock is taken inside the `try`, in half the time of `with`. As it knows its owner, one who
@@ -331,7 +331,7 @@ class AsyncMemoryLedger:
 
     __slots__ = ("algorithm", "degraded", "hit", "name")
 
-    hit: Callable[..., Coroutine[Any, Any, Decision]]
+    hit: AsyncHit
     """Ask, and spend if it is allowed: `await hit(key, cost=1)`."""
 
     def __init__(self, ledger: MemoryLedger) -> None:
@@ -375,7 +375,7 @@ class AsyncMemoryStore:
         """Do nothing: there is nothing to release."""
 
 
-def _async(hit: Callable[..., Decision]) -> Callable[..., Coroutine[Any, Any, Decision]]:
+def _async(hit: Hit) -> AsyncHit:
     async def async_hit(key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
         return hit(key, cost)
