@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ratelimit.decision import Decision
     from ratelimit.limits import Costs, Keys, Limits
     from ratelimit.stores.base import Store
+    from ratelimit.stores.opening import OnError
 
 
 class Limiter:
@@ -40,18 +41,27 @@ class Limiter:
             `MemoryStore` of its own if not given.
         name: The name of the limit, if there is one only. Limits of one name and algorithm on
             one store share their states, so those that are to be apart need names of their own.
+        on_error: What to do while a store can't decide: `"raise"`, or `"local"` (decide in this
+            process's memory), `"open"` (allow all) or `"closed"` (deny all). See `FallbackStore`.
+        nodes: Among how many processes a limit is shared while each decides for itself.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is no limit, or a name or URL can't be used.
+        ValueError: There is no limit, or a name, URL, `on_error` or `nodes` can't be used.
 
     """
 
     def __init__(
-        self, limits: Limits, *, store: Store | str | None = None, name: str = "default"
+        self,
+        limits: Limits,
+        *,
+        store: Store | str | None = None,
+        name: str = "default",
+        on_error: OnError = "raise",
+        nodes: int = 1,
     ) -> None:
         self.limits: Mapping[str, Algorithm] = named(limits, name)
-        self.store: Store = open_store(store)
+        self.store: Store = open_store(store, on_error, nodes)
         self._alone = not isinstance(limits, Mapping)
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
         self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())

@@ -21,7 +21,8 @@ from ratelimit.algorithms import (
 )
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.limiter import Limiter
-from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores import AsyncFallbackStore, FallbackStore
+from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers
 
@@ -106,7 +107,14 @@ def ports() -> Iterator[Callable[[str], int]]:
 
 
 SERVERS = ("fakeredis", *servers.KINDS)
-BACKENDS = ("memory", "fakeredis", *servers.KINDS, "redis-7.0-resp3", "valkey-9.1-decoded")
+BACKENDS = (
+    "memory",
+    "fallback",
+    "fakeredis",
+    *servers.KINDS,
+    "redis-7.0-resp3",
+    "valkey-9.1-decoded",
+)
 
 
 def _options(backend: str) -> dict[str, Any]:
@@ -131,13 +139,17 @@ def make_limiter(
     backend, _, colour = request.param.rpartition("-")
     loop = asyncio.new_event_loop()
     closers: list[Callable[[], object]] = [loop.close]
-    if backend == "memory":
-        memory = MemoryStore(clock=clock)
+    if backend in {"memory", "fallback"}:
+        memory: Any = MemoryStore(clock=clock)
+        awaited: Any = memory
+        if backend == "fallback":
+            awaited = AsyncFallbackStore(AsyncMemoryStore(memory), MemoryStore(clock=clock))
+            memory = FallbackStore(memory, MemoryStore(clock=clock))
 
         def make(limits: Any, **options: Any) -> Any:
             if colour == "sync":
                 return Limiter(limits, store=memory, **options)
-            return Blocking(AsyncLimiter(limits, store=memory, **options), loop)
+            return Blocking(AsyncLimiter(limits, store=awaited, **options), loop)
 
     else:
         if backend == "fakeredis":

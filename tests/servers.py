@@ -40,15 +40,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(kind: str, *options: str) -> Iterator[int]:
-    """Run a server for as long as the block lasts; gives its port."""
+def running(kind: str, *options: str, port: int | None = None) -> Iterator[int]:
+    """Run a server for as long as the block lasts; gives its port, any free one if not given."""
     program = executable(kind)
     if program is None:
         message = f"{kind} isn't installed: apt-get install redis-server"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    port = free_port()
+    port = free_port() if port is None else port
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
         process = subprocess.Popen([*command, "--dir", folder, *options], stdout=subprocess.DEVNULL)

@@ -8,12 +8,15 @@ import re
 import pytest
 
 from ratelimit import async_limiter, limiter
+from ratelimit.stores import fallback
 from ratelimit.stores.redis import store
 
 TWINS = [
     (limiter.Limiter, async_limiter.AsyncLimiter),
     (limiter.Guard, async_limiter.AsyncGuard),
     (limiter.Reservation, async_limiter.AsyncReservation),
+    (fallback.FallbackLedger, fallback.AsyncFallbackLedger),
+    (fallback.FallbackStore, fallback.AsyncFallbackStore),
     (store.RedisLedger, store.AsyncRedisLedger),
     (store.RedisStore, store.AsyncRedisStore),
 ]

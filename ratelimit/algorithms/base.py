@@ -75,6 +75,14 @@ class Algorithm(ABC):
         """
         return self
 
+    def shared_by(self, nodes: int) -> Self:
+        """Return the algorithm for one of so many who share the limit; it knows no debt.
+
+        Each gets an equal part in whole units, and at least 1.
+        """
+        share = Quota(max(1, self.quota.limit // nodes), self.quota.period)
+        return type(self)(share, max_debt=0)
+
     @abstractmethod
     def decide(self, state: State, now: int, cost: int) -> Verdict:
         """Say whether `cost` is allowed, and what to keep if it is then charged.

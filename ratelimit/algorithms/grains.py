@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import gcd
 from typing import ClassVar
 
@@ -43,6 +44,11 @@ class Grains(Algorithm):
                 f"{self!r} takes {self.horizon / 31_557_600_000_000:.0f} years to fill, and 20 "
                 "is the most; take less burst, capacity or max_debt"
             )
+
+    def _pace(self, nodes: int) -> Quota:
+        """Return the pace of one of so many: the same units in a longer period, so it is exact."""
+        period = min(self.quota.period_us * nodes, LONGEST)
+        return Quota(self.quota.limit, timedelta(microseconds=period))
 
     def _owed(self, state: State, now: int) -> int:
         """Return the grains used and not given back yet.

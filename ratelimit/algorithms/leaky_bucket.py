@@ -61,6 +61,11 @@ class LeakyBucket(Grains):
         impatient._set_patience(int(patience) * self._rate)
         return impatient
 
+    def shared_by(self, nodes: int) -> Self:
+        places = max(1, self.max_cost // nodes)
+        share = type(self)(self._pace(nodes), places - 1, max_debt=0)
+        return share.within(-(-self._patience // self._rate))
+
     def decide(self, state: State, now: int, cost: int) -> Verdict:
         owed = self._owed(state, now)
         total = owed + cost * self._unit

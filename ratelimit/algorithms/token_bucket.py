@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ratelimit.algorithms.grains import Grains
 from ratelimit.quota import Quota, whole
@@ -46,6 +46,9 @@ class TokenBucket(Grains):
     ) -> None:
         self.burst = Quota.of(quota).limit if burst is None else whole(burst, "a burst", 1)
         super().__init__(quota, self.burst, max_debt=max_debt)
+
+    def shared_by(self, nodes: int) -> Self:
+        return type(self)(self._pace(nodes), max(1, self.burst // nodes), max_debt=0)
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
         rate = self._rate

@@ -21,12 +21,14 @@ from ratelimit.asgi.identity import Scope
 from ratelimit.asgi.rules import Rule, checked
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import RateLimitExceeded, StoreError
+from ratelimit.stores.constant import refused
 from ratelimit.stores.opening import open_async_store
 
 if TYPE_CHECKING:
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
+    from ratelimit.stores.opening import OnError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -50,10 +52,14 @@ class RateLimitMiddleware:
         rules: What is limited; the order makes no difference.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
             `MemoryStore` of its own if not given. One opened from a URL is closed at shutdown.
+        on_error: What to do while the store can't decide: `"local"` (decide in this process's
+            memory), `"open"` (allow all), or `"closed"` or `"raise"` (answer with 503; only
+            `"raise"` goes on asking the store). A `FallbackStore` says so itself.
+        nodes: Among how many processes a limit is shared while each decides for itself.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is no rule, two have one name, or the URL can't be used.
+        ValueError: There is no rule, two have one name, or another argument can't be used.
 
     """
 
@@ -63,10 +69,12 @@ class RateLimitMiddleware:
         *,
         rules: Iterable[Rule],
         store: AsyncStore | MemoryStore | str | None = None,
+        on_error: OnError = "local",
+        nodes: int = 1,
     ) -> None:
         self.app = app
         self.rules = checked(rules)
-        self._store = open_async_store(store)
+        self._store = open_async_store(store, on_error, nodes)
         self._closes = isinstance(store, str)
         self._plans: dict[tuple[int, ...], _Plan] = {}
 
@@ -186,6 +194,9 @@ class _Response:
 
     async def deny(self, decision: Decision, policies: bytes) -> None:
         """Answer in place of the application that a limit denied."""
+        if refused(decision):
+            await self.refuse(*reduced_capacity(), [])
+            return
         await self.refuse(*quota_exceeded(decision), denied_fields(decision, policies))
 
     async def refuse(self, status: int, body: bytes, fields: Fields) -> None:

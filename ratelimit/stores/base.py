@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_KEY = 4_096
 """The longest key, in characters."""
 
+_METHODS = ("open", "hit_all", "peek_all", "charge_all", "refund_all", "reset_all")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 
 
@@ -62,6 +63,11 @@ def check_cost(cost: object) -> int:
     if type(cost) is int and cost >= 0:
         return cost
     return whole(cost, "a cost", 0)
+
+
+def is_store(given: object, closing: str) -> bool:
+    """Say whether something has the methods of a store; `closing` tells its colour."""
+    return all(hasattr(given, method) for method in (*_METHODS, closing))
 
 
 class Ask(NamedTuple):
