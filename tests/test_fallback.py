@@ -742,7 +742,7 @@ def in_both_colours(port: int, clock: Clock) -> Iterator[list[Any]]:
 @contextmanager
 def stopped(port: int) -> Iterator[None]:
     """Stop a server, as one that hangs does: it accepts, and is silent."""
-    process = servers.client(port).info("server")["process_id"]
+    process = redis.Redis(port=port).info("server")["process_id"]
     os.kill(process, signal.SIGSTOP)
     try:
         yield
@@ -758,7 +758,7 @@ def test_a_server_that_is_killed_and_comes_back(kind: str, clock: Clock) -> None
         with servers.running(kind, port=port):
             for limiter in limiters:
                 assert not limiter.hit("k", 1).degraded
-            os.kill(servers.client(port).info("server")["process_id"], signal.SIGKILL)
+            os.kill(redis.Redis(port=port).info("server")["process_id"], signal.SIGKILL)
         for limiter in limiters:
             decisions = [limiter.hit("k") for _ in range(9)]
             assert [decision.allowed for decision in decisions] == [True] + [False] * 8

@@ -41,7 +41,9 @@ def mypy() -> set[Complaint]:
 
 def pyright() -> set[Complaint]:
     """Return what pyright complains of, as it comes with basedpyright."""
-    said: dict[str, Any] = json.loads(said_by("basedpyright", "--outputjson"))
+    said: dict[str, Any] = json.loads(
+        said_by("basedpyright", "--pythonpath", sys.executable, "--outputjson")
+    )
     return {
         (Path(each["file"]).name, each["range"]["start"]["line"] + 1, each["rule"])
         for each in said["generalDiagnostics"]
