@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from ratelimit.decision import Decision
 
 
+OVERLOAD = "overload"
+"""The kind of a `StoreUnavailable` where we ask more than we have connections for: no outage."""
+
+
 class RateLimitError(Exception):
     """The base of what this library raises, beside `TypeError` and `ValueError`."""
 

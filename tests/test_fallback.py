@@ -36,6 +36,7 @@ from ratelimit import (
     TokenBucket,
 )
 from ratelimit.asgi import RateLimitMiddleware, Rule
+from ratelimit.errors import OVERLOAD
 from ratelimit.stores import AllowAll, AsyncFallbackStore, Breaker, DenyAll, FallbackStore
 from ratelimit.stores.constant import Constant, refused
 from ratelimit.stores.memory import AsyncMemoryStore
@@ -206,6 +207,17 @@ def test_a_mistake_is_no_outage(scene: Scene) -> None:
             ask("k")
     assert scene.store.errors == {"foreign": 9}
     assert len(scene.store.second) == 0
+
+
+def test_21_a_flood_is_no_outage(scene: Scene) -> None:
+    """Who finds no free connection is answered by the second store, and the first is asked on."""
+    scene.first.trouble = StoreUnavailable("all of the 32 were in use", OVERLOAD)
+    limiter = scene.limiter(HOURLY)
+    decisions = [limiter.hit("k") for _ in range(9)]
+    assert [decision.allowed for decision in decisions] == [True] * 8 + [False]
+    assert all(decision.degraded for decision in decisions)
+    assert scene.first.asked == 9
+    assert scene.store.errors == {"overload": 9}
 
 
 def test_a_mistake_ends_an_outage(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ratelimit.decision import Decision, Page
-from ratelimit.errors import StoreError, StoreUnavailable
+from ratelimit.errors import OVERLOAD, StoreError, StoreUnavailable
 from ratelimit.quota import whole
 from ratelimit.stores.base import Ask, check_cost, check_key, is_store
 from ratelimit.stores.breaker import Breaker
@@ -83,7 +83,7 @@ class Fallback:
         if not isinstance(error, StoreUnavailable):
             self.answered()
             return False
-        if self.breaker.failed():
+        if error.kind != OVERLOAD and self.breaker.failed():
             second = type(self.second).__name__
             _log.warning("the store can't decide (%s): %s does until it can", error.kind, second)
         return True
