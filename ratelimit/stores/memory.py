@@ -301,12 +301,11 @@ def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Hit:
             recent = shelf.recent
             if key in recent:
                 verdict = decide(recent[key], now, cost)
-                after = verdict[2]
-                if after is not None:
+                if verdict[2] is not None:
                     if now < shelf.turn_at:
-                        recent[key] = after
+                        recent[key] = verdict[2]
                     else:
-                        keep(shelf, key, after, now)
+                        keep(shelf, key, verdict[2], now)
             else:
                 verdict = decide(state_of(shelf, key, now), now, cost)
                 if verdict[2] is not None:
