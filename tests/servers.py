@@ -51,7 +51,8 @@ def running(kind: str, *options: str, port: int | None = None) -> Iterator[int]:
     port = free_port() if port is None else port
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        process = subprocess.Popen([*command, "--dir", folder, *options], stdout=subprocess.DEVNULL)
+        command += ["--dir", folder, *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             _wait_for(port, process)
             yield port

@@ -1,15 +1,16 @@
-"""Each async class says what its blocking twin says."""
+"""Each async class or function says what its blocking twin says."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 
 from ratelimit import async_limiter, limiter
 from ratelimit.stores import fallback
-from ratelimit.stores.redis import store
+from ratelimit.stores.redis import connections, store
 
 TWINS = [
     (limiter.Limiter, async_limiter.AsyncLimiter),
@@ -19,11 +20,14 @@ TWINS = [
     (fallback.FallbackStore, fallback.AsyncFallbackStore),
     (store.RedisLedger, store.AsyncRedisLedger),
     (store.RedisStore, store.AsyncRedisStore),
+    (connections.converse, connections.async_converse),
+    (connections.ask, connections.async_ask),
+    (connections.is_quiet, connections.async_is_quiet),
 ]
 
 
-def colourless(kind: type) -> str:
-    """Return the code of a class without what makes it async, and without its docstrings."""
+def colourless(kind: Any) -> str:
+    """Return the code of a class or function without what makes it async, and its docstrings."""
     code = re.sub(r'""".*?"""', "", inspect.getsource(kind), flags=re.DOTALL)
     code = re.sub(r"\b(async|await) |Async|async_|_async|\basyncio\.", "", code)
     code = re.sub(r"Awaitable\[(\w+)\]", r"\1", code)
@@ -33,6 +37,6 @@ def colourless(kind: type) -> str:
 
 
 @pytest.mark.parametrize(("blocking", "awaiting"), TWINS)
-def test_twins_say_the_same(blocking: type, awaiting: type) -> None:
+def test_twins_say_the_same(blocking: Any, awaiting: Any) -> None:
     """Without `async` and `await` the sources are equal."""
     assert colourless(awaiting) == colourless(blocking)

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -20,6 +20,7 @@ from ratelimit.errors import StoreError
 from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
+from ratelimit.stores.redis.troubles import store_error
 from tests import servers
 from tests.conftest import Clock, every_kind, wrong
 
@@ -177,11 +178,8 @@ def test_a_server_that_never_answers() -> None:
 
 def test_other_errors_are_ours() -> None:
     """What the server says otherwise is passed on in an error of ours."""
-    store = RedisStore(redis.Redis())
-    assert "could not decide: ERR what" in str(store._wire.error(redis.ResponseError("ERR what")))
-    assert "could not decide (for k): ERR so" in str(store._wire.failure(b"ERR so", [1, "k"]))
-    error = redis.AuthenticationError("no")
-    assert "needs a password" in str(store._wire.error(error))
+    assert "could not decide: ERR what" in str(store_error(redis.ResponseError("ERR what")))
+    assert "needs a password" in str(store_error(redis.AuthenticationError("no")))
 
 
 def test_the_wrong_client_is_refused() -> None:
@@ -280,6 +278,16 @@ def test_a_store_outlives_its_event_loops(port: int) -> None:
 
     assert asyncio.run(scenario())
     assert asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["deadline", "remember_denials"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, None])
+def test_a_bad_duration_is_refused(name: str, value: Any) -> None:
+    """A duration that is no number, or out of range, is told at construction."""
+    options: dict[str, Any] = {name: value}
+    for store in (RedisStore, AsyncRedisStore):
+        with pytest.raises((TypeError, ValueError), match=name):
+            store("redis://127.0.0.1", **options)
 
 
 def test_a_bad_url_is_refused_at_once() -> None:

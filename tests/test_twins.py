@@ -91,7 +91,7 @@ def replay(client: Any, limits: dict[str, Algorithm], start: int, trace: Any) ->
     """Run a trace on a server and in memory, and compare every answer."""
     clock = Clock(start)
     client.flushall()
-    there = Limiter(limits, store=RedisStore(client, clock=clock))
+    there = Limiter(limits, store=RedisStore(client, remember_denials=0, deadline=20, clock=clock))
     memory = MemoryStore(clock=clock)
     here = Limiter(limits, store=memory)
     never_forget(memory)
@@ -140,7 +140,8 @@ def test_numbers_change_while_states_live(client: Any, kind: type[Algorithm]) ->
     """A state written under other numbers is read alike, and locks nobody out."""
     clock = Clock()
     client.flushall()
-    stores = (RedisStore(client, clock=clock), MemoryStore(clock=clock))
+    asking = RedisStore(client, remember_denials=0, deadline=20, clock=clock)
+    stores = (asking, MemoryStore(clock=clock))
     numbers = [kind(text) for text in ("7/second", "1000/hour", "3/second", "9/2s", "997/minute")]
     limiters = [[Limiter(each, store=store) for store in stores] for each in numbers]
     for turn in range(200):

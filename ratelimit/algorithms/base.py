@@ -104,6 +104,26 @@ class Algorithm(ABC):
 
         """
 
+    def recall(
+        self, reading: Reading, asked: int, now: int, cost: int
+    ) -> tuple[bool, Reading] | None:
+        """Decide on `cost` by the reading of an earlier decision, as if nobody had spent since.
+
+        Here the reading is taken for the state, which it is where both have the same numbers.
+
+        Args:
+            reading: What the earlier decision was made by; it charged nothing.
+            asked: What the earlier decision was asked for.
+            now: The time, not before that of the earlier decision.
+            cost: What is asked for now.
+
+        Returns:
+            Whether it is allowed, and the reading; or None if the earlier one doesn't tell.
+
+        """
+        allowed, later, _ = self.decide(reading, now, cost)
+        return allowed, later
+
     @abstractmethod
     def remaining(self, reading: Reading, now: int) -> int:
         """Return the largest cost that would be allowed now."""

@@ -1,7 +1,23 @@
--- Reads transactions from ARGV, decides them one by one, answers with one flat list of numbers.
--- A transaction: operation, how many limits, and for each its algorithm, cost, the algorithm's
--- numbers, and for a refund the reading of the decision. An answer: for each limit whether it is
--- allowed (or the units charged or refunded) and the reading; or one text if it failed.
+-- The answer is one text: the time, and a line for each transaction, with the numbers of each
+-- limit: whether it is allowed (or the units charged or refunded), and the reading. The line of
+-- a transaction that failed starts with '!', and the others are as if it hadn't been asked for.
+-- What isn't needed isn't made: at each call, a function costs as much as ten comparisons.
+local lines = {string.format('%.0f', now)}
+
+local function tell(done, line)
+  if not done then
+    line = type(line) == 'table' and line.err or tostring(line)
+    line = '!' .. string.gsub(line, '[\r\n]', ' ')
+  end
+  lines[#lines + 1] = line
+end
+
+local function hit(key, algorithm, args, cost)
+  local allowed, reading, after = algorithm.decide(key, now, cost, args)
+  if after then algorithm.save(key, after, now, args, algorithm) end
+  return (allowed and '1 ' or '0 ') .. text_of_numbers(reading, algorithm)
+end
+
 local position, key_index = 2, 0
 
 local function take()
@@ -11,78 +27,150 @@ end
 
 local function take_numbers(count)
   local numbers = {}
-  for i = 1, count do numbers[i] = tonumber(take()) end
+  for i = 1, count do numbers[i] = tonumber(ARGV[position + i - 1]) end
+  position = position + count
   return numbers
 end
 
-local function take_limit(operation)
-  key_index = key_index + 1
-  local algorithm = algorithms[take()]
-  local limit = {key = KEYS[key_index], algorithm = algorithm, cost = tonumber(take())}
-  limit.args = take_numbers(algorithm.arity)
-  if operation == 'refund' then limit.reading = take_numbers(algorithm.reading_size) end
-  return limit
+-- One limit's hit alone, as most are while there is little to do. ARGV: the time or '', 'hit', the
+-- algorithm, its numbers, and the cost.
+if ARGV[2] == 'hit' then
+  make(ARGV[3])
+  position = 4
+  local algorithm = algorithms[ARGV[3]]
+  tell(pcall(hit, KEYS[1], algorithm, take_numbers(algorithm.arity), tonumber(ARGV[position])))
+  return table.concat(lines, '\n')
 end
 
-local function keep(limit)
-  if limit.after then
-    limit.algorithm.save(limit.key, limit.after, now, limit.args, limit.algorithm)
+-- Else ARGV: the time or '', how many forms, the forms, and then runs of transactions of one form.
+-- A form: operation, how many limits, and for each its algorithm and the algorithm's numbers.
+-- A run: which form, how many transactions, and for each of them the costs, and for a refund the
+-- readings of the decisions. KEYS has the keys of all limits in the order of the transactions.
+local function take_form()
+  local form = {operation = take()}
+  for i = 1, tonumber(take()) do
+    local kind = take()
+    if not algorithms[kind] then make(kind) end
+    form[i] = {algorithm = algorithms[kind], args = take_numbers(algorithms[kind].arity)}
   end
+  return form
 end
 
--- A denial charges none of the limits: those that allowed report what they have without it.
-local function decide_all(limits, peek)
-  local allowed = true
-  for _, limit in ipairs(limits) do
-    limit.answer, limit.reading, limit.after =
-      limit.algorithm.decide(limit.key, now, limit.cost, limit.args)
-    allowed = allowed and limit.answer
-  end
-  for _, limit in ipairs(limits) do
-    if limit.answer and (peek or not allowed) then
-      local _, reading = limit.algorithm.decide(limit.key, now, 0, limit.args)
-      limit.reading = reading
-    elseif not peek then
-      keep(limit)
+-- The function that does all the others.
+local function others()
+  local operations = {}
+
+  local function keep(limit)
+    if limit.after then
+      limit.algorithm.save(limit.key, limit.after, now, limit.args, limit.algorithm)
     end
-    limit.answer = limit.answer and 1 or 0
   end
-end
 
-local operations = {
-  hit = function(limits) decide_all(limits, false) end,
-  peek = function(limits) decide_all(limits, true) end,
-  charge = function(limits)
+  -- A denial charges none of the limits: those that allowed report what they have without it.
+  local function decide_all(limits, peek)
+    local allowed = true
+    for _, limit in ipairs(limits) do
+      limit.answer, limit.reading, limit.after =
+        limit.algorithm.decide(limit.key, now, limit.cost, limit.args)
+      allowed = allowed and limit.answer
+    end
+    for _, limit in ipairs(limits) do
+      if limit.answer and (peek or not allowed) then
+        local _, reading = limit.algorithm.decide(limit.key, now, 0, limit.args)
+        limit.reading = reading
+      elseif not peek then
+        keep(limit)
+      end
+      limit.answer = limit.answer and 1 or 0
+    end
+  end
+
+  function operations.hit(limits)
+    decide_all(limits, false)
+  end
+
+  function operations.peek(limits)
+    decide_all(limits, true)
+  end
+
+  function operations.charge(limits)
     for _, limit in ipairs(limits) do
       limit.answer, limit.reading, limit.after =
         limit.algorithm.charge(limit.key, now, limit.cost, limit.args)
     end
     for _, limit in ipairs(limits) do keep(limit) end
-  end,
-  refund = function(limits)
+  end
+
+  function operations.refund(limits)
     for _, limit in ipairs(limits) do
       local done
       limit.after, done =
-        limit.algorithm.refund(limit.key, now, limit.cost, limit.args, limit.reading)
+        limit.algorithm.refund(limit.key, now, limit.cost, limit.args, limit.given)
       limit.answer = (limit.after or done) and 1 or 0
       keep(limit)
     end
-  end,
-}
+  end
 
-local reply = {now}
-while position <= #ARGV do
-  local operation = take()
-  local limits = {}
-  for i = 1, tonumber(take()) do limits[i] = take_limit(operation) end
-  local done, failure = pcall(operations[operation], limits)
-  if done then
+  function operations.reset(limits)
     for _, limit in ipairs(limits) do
-      reply[#reply + 1] = limit.answer
-      for i = 1, limit.algorithm.reading_size do reply[#reply + 1] = limit.reading[i] end
+      limit.answer = redis.call('DEL', limit.key)
     end
-  else
-    reply[#reply + 1] = type(failure) == 'table' and failure.err or tostring(failure)
+  end
+
+  -- Every command that limits need, on keys that are gone afterwards.
+  function operations.check(limits)
+    local key = limits[1].key
+    for _, command in ipairs({
+      {'DEL', key}, {'SET', key, '', 'PX', '1000'}, {'GET', key}, {'DEL', key},
+      {'RPUSH', key, 'a', 'b'}, {'PEXPIRE', key, '1000'}, {'LLEN', key}, {'LINDEX', key, '0'},
+      {'LSET', key, '0', 'c'}, {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
+    }) do
+      redis.call(unpack(command))
+    end
+    limits[1].answer = 1
+  end
+
+  local function take_limits(form)
+    local limits = {}
+    for i, part in ipairs(form) do
+      key_index = key_index + 1
+      limits[i] = {key = KEYS[key_index], algorithm = part.algorithm, args = part.args}
+      limits[i].cost = tonumber(take())
+      if form.operation == 'refund' then
+        limits[i].given = take_numbers(part.algorithm.reading_size)
+      end
+    end
+    return limits
+  end
+
+  return function(form)
+    local limits, parts = take_limits(form), {}
+    operations[form.operation](limits)
+    for i, limit in ipairs(limits) do
+      parts[i] = string.format('%.0f', limit.answer)
+      if limit.reading then
+        parts[i] = parts[i] .. ' ' .. text_of_numbers(limit.reading, limit.algorithm)
+      end
+    end
+    return table.concat(parts, ' ')
   end
 end
-return reply
+
+local forms = {}
+for i = 1, tonumber(take()) do forms[i] = take_form() end
+
+local decide
+while position <= #ARGV do
+  local form = forms[tonumber(take())]
+  local only = form.operation == 'hit' and not form[2] and form[1]
+  decide = decide or not only and others()
+  for _ = 1, tonumber(take()) do
+    if only then
+      key_index = key_index + 1
+      tell(pcall(hit, KEYS[key_index], only.algorithm, only.args, tonumber(take())))
+    else
+      tell(pcall(decide, form))
+    end
+  end
+end
+return table.concat(lines, '\n')

@@ -32,8 +32,17 @@ local function lifetime(at, reset_after)
   return string.format('%.0f', math.max(1, ms) + grace)
 end
 
+-- A state is often the reading too: then its text, half a microsecond's work, serves twice.
 local formats = {[2] = '%.0f %.0f', [3] = '%.0f %.0f %.0f'}
+local latest, latest_text
+local function text_of_numbers(numbers, algorithm)
+  if numbers ~= latest then
+    latest, latest_text = numbers, string.format(formats[algorithm.reading_size], unpack(numbers))
+  end
+  return latest_text
+end
+
 local function save(key, after, at, args, algorithm)
-  local text = string.format(formats[algorithm.reading_size], unpack(after))
+  local text = text_of_numbers(after, algorithm)
   redis.call('SET', key, text, 'PX', lifetime(at, algorithm.reset_after(after, at, args)))
 end

@@ -1,77 +1,50 @@
-"""Make the calls: one `EVALSHA` a transaction."""
+"""Keep states in Redis: one call of the script a transaction, or one for many."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
-
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Self
 
 from ratelimit.stores.base import Ask
-from ratelimit.stores.redis import script
-from ratelimit.stores.redis.wire import Wire
+from ratelimit.stores.redis.async_calls import AsyncCalls
+from ratelimit.stores.redis.calls import Calls
+from ratelimit.stores.redis.connections import async_template_of, template_of
+from ratelimit.stores.redis.denials import Denials
+from ratelimit.stores.redis.suitability import remarks_on
+from ratelimit.stores.redis.wire import Limit, Wire, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    import redis
+    import redis.asyncio
 
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.decision import Decision
 
-_CONNECTIONS = 32
-_SETTINGS: dict[str, Any] = {
-    "max_connections": _CONNECTIONS,
-    "timeout": 5,
-    "socket_timeout": 5,
-    "socket_connect_timeout": 5,
-}
+
+def _ticks_of(clock: Callable[[], int] | None) -> Callable[[], int]:
+    """Return a clock of our own, in nanoseconds."""
+    return monotonic_ns if clock is None else lambda: clock() * 1_000
 
 
-def _client_of(client: redis.Redis | str) -> Callable[[], redis.Redis]:
-    """Return what returns the client."""
-    if isinstance(client, str):
-        pool = redis.BlockingConnectionPool.from_url(
-            client, **_SETTINGS, retry=Retry(NoBackoff(), 0)
-        )
-        made = redis.Redis.from_pool(pool)
-        return lambda: made
-    if not isinstance(client, redis.Redis):
-        raise TypeError(
-            f"a RedisStore needs a redis.Redis or a URL, not {client!r}; "
-            "an AsyncRedisStore takes a redis.asyncio.Redis"
-        )
-    return lambda: client
+def _microseconds(seconds: float, what: str, least: float) -> int:
+    """Return a duration, checked.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is too short, infinite or NaN.
+
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{what} is seconds, not {type(seconds).__name__}: {seconds!r}")
+    if not least <= seconds <= _LONGEST:
+        raise ValueError(f"{what} is {least} to {_LONGEST} s, not {seconds}")
+    return round(seconds * 1_000_000)
 
 
-def _async_client_of(client: redis.asyncio.Redis | str) -> Callable[[], redis.asyncio.Redis]:
-    """Return what returns the client: of a URL one for each event loop, as connections need."""
-    if not isinstance(client, str):
-        if not isinstance(client, redis.asyncio.Redis):
-            raise TypeError(
-                f"an AsyncRedisStore needs a redis.asyncio.Redis or a URL, not {client!r}; "
-                "a RedisStore takes a redis.Redis"
-            )
-        return lambda: client
-    url = client
-    clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]
-    clients = WeakKeyDictionary()
-    redis.asyncio.ConnectionPool.from_url(url)  # so that a bad URL is told now
-
-    def of_loop() -> redis.asyncio.Redis:
-        loop = asyncio.get_running_loop()
-        if loop not in clients:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(
-                url, **_SETTINGS, retry=AsyncRetry(NoBackoff(), 0)
-            )
-            clients[loop] = redis.asyncio.Redis.from_pool(pool)
-        return clients[loop]
-
-    return of_loop
+_LONGEST = 3_600
 
 
 def _refund_asks(decisions: Sequence[tuple[Decision, int]]) -> list[Ask]:
@@ -81,36 +54,51 @@ def _refund_asks(decisions: Sequence[tuple[Decision, int]]) -> list[Ask]:
 class RedisLedger:
     """One limit in a `RedisStore`."""
 
-    __slots__ = ("_store", "algorithm", "degraded", "name")
+    __slots__ = ("_call", "_denials", "_limit", "algorithm", "degraded", "name")
 
     def __init__(self, store: RedisStore, name: str, algorithm: Algorithm) -> None:
         self.name = name
         self.algorithm = algorithm
         self.degraded = False
-        self._store = store
+        self._call = store._calls.call
+        self._denials = store._denials
+        self._limit = Limit(store._wire.prefix, self)
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
-        return (self._store.hit_all([Ask(self, key, cost)]))[0]
+        request = self._limit.hit(key, cost)
+        denied = self._denials.recall(request)
+        if denied:
+            return denied[0]
+        decision = self._limit.decision(request, self._call(request))
+        self._denials.keep(request, decision)
+        return decision
 
 
 class RedisStore:
     """States in a Redis (6.2 or later) or Valkey, by its clock: for any number of processes.
 
     Each transaction is one round trip and atomic, and each key expires when its state is as good
-    as fresh. Nothing is retried that may have run.
+    as fresh. Nothing is retried that may have run: what a lost answer leaves unknown is charged.
+    Threads share 32 connections, and wait for one within the deadline.
 
     Args:
-        client: A client of redis-py's, or a URL, for which one is made that doesn't retry, waits
-            5 s at the most, and has 32 connections that threads wait for. A client that retries
-            by itself may charge twice.
+        client: A URL, or a client of redis-py's. Connections are made as the client makes them
+            (to the same place, as the same user, over TLS or not), but they are the store's own,
+            and never retry.
         prefix: What the name of each key starts with.
+        deadline: How long a decision may take in all, in seconds; then it raises
+            `StoreUnavailable`.
+        remember_denials: For how long to deny by oneself, at the most, what Redis has denied, in
+            seconds. Redis would say the same, unless somebody refunds or resets the key through
+            another store: then what is denied may be so for this long. 0 to ask each time.
         clock: A function that returns the time in microseconds since the epoch, in place of the
             server's clock, for tests. Keys then expire an hour late.
 
     Raises:
-        TypeError: `client` is no client and no URL, or one for code that awaits.
-        ValueError: The URL or the prefix can't be used.
+        TypeError: `client` is no client and no URL, or one for code that awaits; a duration is no
+            number.
+        ValueError: The URL, the prefix or a duration can't be used.
 
     """
 
@@ -119,10 +107,15 @@ class RedisStore:
         client: redis.Redis | str,
         *,
         prefix: str = "ratelimit",
+        deadline: float = 0.1,
+        remember_denials: float = 1.0,
         clock: Callable[[], int] | None = None,
     ) -> None:
+        _microseconds(deadline, "a deadline", 0.001)
+        remembered = _microseconds(remember_denials, "remember_denials", 0)
         self._wire = Wire(prefix, clock)
-        self._client = _client_of(client)
+        self._denials = Denials(remembered, _ticks_of(clock))
+        self._calls = Calls(self._wire, template_of(client, deadline), deadline)
 
     def open(self, name: str, algorithm: Algorithm) -> RedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
@@ -131,81 +124,129 @@ class RedisStore:
     def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
         request = self._wire.request("hit", asks)
-        return self._wire.decisions(request, self._call(request.arguments))
+        denied = self._denials.recall(request)
+        if denied:
+            return denied
+        decisions = self._wire.decisions(request, self._calls.call(request))
+        self._denials.keep(request, *decisions)
+        return decisions
 
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
         request = self._wire.request("peek", asks)
-        return self._wire.decisions(request, self._call(request.arguments))
+        return self._wire.decisions(request, self._calls.call(request))
 
     def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them, whatever there is left."""
         request = self._wire.request("charge", asks)
-        return self._wire.decisions(request, self._call(request.arguments))
+        try:
+            return self._wire.decisions(request, self._calls.call(request))
+        finally:
+            self._denials.forget(request)
 
     def refund_all(self, decisions: Sequence[tuple[Decision, int]]) -> bool:
         """Give back so many units of each decision; whether anything could be given back."""
         readings = [decision.reading for decision, _ in decisions]
         request = self._wire.request("refund", _refund_asks(decisions), readings)
-        return self._wire.given_back(request, self._call(request.arguments))
+        try:
+            return any(numbers_of(request, self._calls.call(request)))
+        finally:
+            self._denials.forget(request)
 
     def reset_all(self, asks: Sequence[Ask]) -> None:
         """Forget the keys."""
-        self._execute("DEL", *self._wire.keys(asks))
+        request = self._wire.request("reset", asks)
+        try:
+            numbers_of(request, self._calls.call(request))
+        finally:
+            self._denials.forget(request)
+
+    def check(self) -> list[str]:
+        """Try every command that limits need, on a key that is gone afterwards: for start-up.
+
+        Returns:
+            What is worth knowing about the server, and is no mistake: that it evicts keys.
+
+        Raises:
+            StoreUnavailable: It can't be asked just now.
+            StoreError: Something has to be mended first: the user lacks a right, the server is a
+                replica, too old, or no Redis.
+
+        """
+        request = self._wire.trial()
+        numbers_of(request, self._calls.call(request))
+        return remarks_on(self._calls.info())
 
     def close(self) -> None:
-        """Close the connections; it can be called twice, and the store used again."""
-        self._client().close()
+        """Close the connections; it can be called twice, and the store used again.
 
-    def _call(self, arguments: list[str | int]) -> Any:
-        try:
-            return self._execute("EVALSHA", script.SHA, *arguments)
-        except NoScriptError:
-            self._execute("SCRIPT LOAD", script.TEXT)
-            return self._execute("EVALSHA", script.SHA, *arguments)
+        A client that was handed in is left open.
+        """
+        self._calls.close()
 
-    def _execute(self, *command: str | int) -> Any:
-        try:
-            return self._client().execute_command(*command)  # type: ignore[no-untyped-call]
-        except NoScriptError:
-            raise
-        except RedisError as error:
-            raise self._wire.error(error) from error
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        self.close()
 
 
 class AsyncRedisLedger:
-    """One limit in an `AsyncRedisStore`."""
+    """One limit in a `AsyncRedisStore`."""
 
-    __slots__ = ("_store", "algorithm", "degraded", "name")
+    __slots__ = ("_call", "_denials", "_limit", "algorithm", "degraded", "name")
 
     def __init__(self, store: AsyncRedisStore, name: str, algorithm: Algorithm) -> None:
         self.name = name
         self.algorithm = algorithm
         self.degraded = False
-        self._store = store
+        self._call = store._calls.call
+        self._denials = store._denials
+        self._limit = Limit(store._wire.prefix, self)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
-        return (await self._store.hit_all([Ask(self, key, cost)]))[0]
+        request = self._limit.hit(key, cost)
+        denied = self._denials.recall(request)
+        if denied:
+            return denied[0]
+        decision = self._limit.decision(request, await self._call(request))
+        self._denials.keep(request, decision)
+        return decision
 
 
 class AsyncRedisStore:
     """States in a Redis (6.2 or later) or Valkey, by its clock: for any number of processes.
 
     Each transaction is one round trip and atomic, and each key expires when its state is as good
-    as fresh. Nothing is retried that may have run.
+    as fresh. Nothing is retried that may have run: what a lost answer leaves unknown is charged.
+    Each event loop has two connections at most: what is asked while a call is in flight leaves
+    together.
 
     Args:
-        client: A client of redis-py's, or a URL, for which one is made that doesn't retry, waits
-            5 s at the most, and has 32 connections an event loop that tasks wait for. A client that
-            retries by itself may charge twice.
+        client: A URL, or a client of redis-py's. Connections are made as the client makes them
+            (to the same place, as the same user, over TLS or not), but they are the store's own,
+            and never retry.
         prefix: What the name of each key starts with.
+        deadline: How long a decision may take in all, in seconds; then it raises
+            `StoreUnavailable`.
+        remember_denials: For how long to deny by oneself, at the most, what Redis has denied, in
+            seconds. Redis would say the same, unless somebody refunds or resets the key through
+            another store: then what is denied may be so for this long. 0 to ask each time.
         clock: A function that returns the time in microseconds since the epoch, in place of the
             server's clock, for tests. Keys then expire an hour late.
 
     Raises:
-        TypeError: `client` is no client and no URL, or one that blocks.
-        ValueError: The URL or the prefix can't be used.
+        TypeError: `client` is no client and no URL, or one that blocks; a duration is no
+            number.
+        ValueError: The URL, the prefix or a duration can't be used.
 
     """
 
@@ -214,10 +255,15 @@ class AsyncRedisStore:
         client: redis.asyncio.Redis | str,
         *,
         prefix: str = "ratelimit",
+        deadline: float = 0.1,
+        remember_denials: float = 1.0,
         clock: Callable[[], int] | None = None,
     ) -> None:
+        _microseconds(deadline, "a deadline", 0.001)
+        remembered = _microseconds(remember_denials, "remember_denials", 0)
         self._wire = Wire(prefix, clock)
-        self._client = _async_client_of(client)
+        self._denials = Denials(remembered, _ticks_of(clock))
+        self._calls = AsyncCalls(self._wire, async_template_of(client, deadline), deadline)
 
     def open(self, name: str, algorithm: Algorithm) -> AsyncRedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
@@ -226,43 +272,75 @@ class AsyncRedisStore:
     async def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
         request = self._wire.request("hit", asks)
-        return self._wire.decisions(request, await self._call(request.arguments))
+        denied = self._denials.recall(request)
+        if denied:
+            return denied
+        decisions = self._wire.decisions(request, await self._calls.call(request))
+        self._denials.keep(request, *decisions)
+        return decisions
 
     async def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
         request = self._wire.request("peek", asks)
-        return self._wire.decisions(request, await self._call(request.arguments))
+        return self._wire.decisions(request, await self._calls.call(request))
 
     async def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them, whatever there is left."""
         request = self._wire.request("charge", asks)
-        return self._wire.decisions(request, await self._call(request.arguments))
+        try:
+            return self._wire.decisions(request, await self._calls.call(request))
+        finally:
+            self._denials.forget(request)
 
     async def refund_all(self, decisions: Sequence[tuple[Decision, int]]) -> bool:
         """Give back so many units of each decision; whether anything could be given back."""
         readings = [decision.reading for decision, _ in decisions]
         request = self._wire.request("refund", _refund_asks(decisions), readings)
-        return self._wire.given_back(request, await self._call(request.arguments))
+        try:
+            return any(numbers_of(request, await self._calls.call(request)))
+        finally:
+            self._denials.forget(request)
 
     async def reset_all(self, asks: Sequence[Ask]) -> None:
         """Forget the keys."""
-        await self._execute("DEL", *self._wire.keys(asks))
+        request = self._wire.request("reset", asks)
+        try:
+            numbers_of(request, await self._calls.call(request))
+        finally:
+            self._denials.forget(request)
+
+    async def check(self) -> list[str]:
+        """Try every command that limits need, on a key that is gone afterwards: for start-up.
+
+        Returns:
+            What is worth knowing about the server, and is no mistake: that it evicts keys.
+
+        Raises:
+            StoreUnavailable: It can't be asked just now.
+            StoreError: Something has to be mended first: the user lacks a right, the server is a
+                replica, too old, or no Redis.
+
+        """
+        request = self._wire.trial()
+        numbers_of(request, await self._calls.call(request))
+        return remarks_on(await self._calls.info())
 
     async def aclose(self) -> None:
-        """Close the connections; it can be called twice, and the store used again."""
-        await self._client().aclose()
+        """Close the connections; it can be called twice, and the store used again.
 
-    async def _call(self, arguments: list[str | int]) -> Any:
-        try:
-            return await self._execute("EVALSHA", script.SHA, *arguments)
-        except NoScriptError:
-            await self._execute("SCRIPT LOAD", script.TEXT)
-            return await self._execute("EVALSHA", script.SHA, *arguments)
+        A client that was handed in is left open.
+        """
+        await self._calls.aclose()
 
-    async def _execute(self, *command: str | int) -> Any:
-        try:
-            return await self._client().execute_command(*command)  # type: ignore[no-untyped-call]
-        except NoScriptError:
-            raise
-        except RedisError as error:
-            raise self._wire.error(error) from error
+    async def __aenter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()

@@ -2,83 +2,196 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from redis import exceptions
-
+from ratelimit.algorithms.fixed_window import FixedWindow
 from ratelimit.decision import Decision
-from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.stores.base import check_cost, check_key, check_name
+from ratelimit.stores.redis import script
+from ratelimit.stores.redis.troubles import nonsense, trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ratelimit.algorithms.base import Algorithm
-    from ratelimit.stores.base import Ask
+    from ratelimit.decision import Page
+    from ratelimit.errors import StoreError
+
+    Asks = Sequence[tuple[Page, str, int]]
 
 _LONGEST_SUBJECT = 200
 
+Answer = tuple[int, str]
+"""The server's time, and what it said of one transaction."""
 
-class Trouble(NamedTuple):
-    """What an error means."""
-
-    kind: str
-    wrong: str
-    passes: bool = True
-    """Whether it passes by waiting; else somebody has made a mistake."""
-
-    def error(self, said: object, keys: str = "") -> StoreError:
-        """Return the error to raise."""
-        where = f" (for {keys})" if keys else ""
-        error = StoreUnavailable if self.passes else StoreError
-        return error(f"Redis {self.wrong}{where}: {said}", self.kind)
-
-
-_UNKNOWN = Trouble("error", "could not decide", passes=False)
-_FOREIGN = Trouble("foreign", "holds something else than a limit at our key", passes=False)
-_DENIED = Trouble(
-    "permission", "denies this user a command or a key that limits need", passes=False
-)
-_REFUSED = Trouble("authentication", "needs a password, or another one", passes=False)
-
-_BY_CODE = {
-    "FOREIGN": _FOREIGN,
-    "WRONGTYPE": _FOREIGN,
-    "OOM": Trouble("full", "is full (maxmemory with noeviction)"),
-    "READONLY": Trouble("read-only", "is a replica and takes no writes: name the primary"),
-    "NOPERM": _DENIED,
-    "WRONGPASS": _REFUSED,
-    "BUSY": Trouble("busy", "is busy with another script"),
-}
-"""What an error means, by the code that it carries."""
-
-_BY_CLASS = {
-    exceptions.NoPermissionError: _DENIED,
-    exceptions.BusyLoadingError: Trouble("loading", "is still loading its data"),
-    exceptions.MasterDownError: Trouble("read-only", "is a replica that has lost its primary"),
-    exceptions.AuthenticationError: _REFUSED,
-    exceptions.TimeoutError: Trouble("timeout", "did not answer in time"),
-    exceptions.ConnectionError: Trouble("connection", "can't be reached"),
-}
-"""What an error means, by the class that redis-py gives it; the special before the general."""
+_is_plain = re.compile(rf"[A-Za-z0-9_.@:/~-]{{1,{_LONGEST_SUBJECT}}}", re.ASCII).fullmatch
 
 
 def subject(key: str) -> str:
     """Return a key as Redis sees it: escaped, so that it can't move the slot, or hashed."""
+    if _is_plain(key):
+        return key
     text = quote(key, safe="@:/", errors="surrogatepass")
     if len(text) <= _LONGEST_SUBJECT:
         return text
     return "#" + blake2b(key.encode(errors="surrogatepass"), digest_size=20).hexdigest()
 
 
-class Request(NamedTuple):
-    """One transaction: what is asked, and the arguments of `EVALSHA` behind the digest."""
+def _bulk(value: str | int) -> str:
+    """Return an argument as RESP has it; all of ours are ASCII."""
+    text = str(value)
+    return f"${len(text)}\r\n{text}\r\n"
 
-    operation: str
-    asks: Sequence[Ask]
-    arguments: list[str | int]
+
+def _bulks(values: Iterable[str | int]) -> str:
+    return "".join(map(_bulk, values))
+
+
+@lru_cache(4_096)
+def _part(kind: str, args: tuple[int, ...]) -> str:
+    """Return what a form says of an algorithm."""
+    return _bulks((kind, *args))
+
+
+class Form(NamedTuple):
+    """What transactions of one kind, on the same limits, have in common."""
+
+    text: str
+    """What the script is told of it."""
+    length: int
+    """How many arguments that is."""
+    limits: int
+    """How many keys each transaction has."""
+    width: int
+    """How many arguments each transaction adds."""
+    alone: str
+    """What the script is told of it where it goes alone, if it is one limit's hit."""
+
+
+def _form(operation: str, algorithms: Sequence[Algorithm]) -> Form:
+    parts = "".join(_part(algorithm.kind, algorithm.args) for algorithm in algorithms)
+    readings = sum(algorithm.reading_size for algorithm in algorithms)
+    limits = len(algorithms)
+    return Form(
+        f"{_bulk(operation)}{_bulk(limits)}{parts}",
+        2 + sum(1 + len(algorithm.args) for algorithm in algorithms),
+        limits,
+        limits + (readings if operation == "refund" else 0),
+        f"{_bulk(operation)}{parts}" if operation == "hit" and limits == 1 else "",
+    )
+
+
+class Transaction:
+    """One transaction over one limit or several, as far as it can be put down before it leaves."""
+
+    __slots__ = ("asked", "asks", "costs", "form", "keys", "operation", "turn")
+
+    asked: int
+    """When it was asked for, in nanoseconds by our own clock."""
+    turn: int
+    """How often anything had changed by then, in this process."""
+
+    def __init__(self, operation: str, form: Form, asks: Asks, keys: str, costs: str) -> None:
+        self.operation = operation
+        self.form = form
+        self.asks = asks
+        self.keys = keys
+        """The names of the keys in Redis, as RESP has them."""
+        self.costs = costs
+        """What it adds to its form."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the keys in Redis."""
+        return self.keys.split("\r\n")[1::2]
+
+
+_form_of = attrgetter("form")
+
+
+class Command(NamedTuple):
+    """One call of the script."""
+
+    length: int
+    """How many arguments it has, the command among them."""
+    body: str
+    """All that comes behind the script, as RESP has it."""
+
+    def by_digest(self) -> bytes:
+        """Return the call of a script that the server should have."""
+        return f"*{self.length}\r\n{_BY_DIGEST}{self.body}".encode()
+
+    def by_text(self) -> bytes:
+        """Return the call with the script itself, which the server then has."""
+        return f"*{self.length}\r\n{_BY_TEXT}{self.body}".encode()
+
+
+_BY_DIGEST = _bulks(("EVALSHA", script.SHA))
+_BY_TEXT = _bulks(("EVAL", script.TEXT))
+
+
+class Limit:
+    """One limit as it goes over the wire, bound once so that a hit adds its key and its cost."""
+
+    __slots__ = ("_beyond", "_extra", "_form", "_head", "_page", "_tail")
+
+    def __init__(self, prefix: str, page: Page) -> None:
+        algorithm = page.algorithm
+        self._page = page
+        self._form = _form("hit", [algorithm])
+        self._head = f"{prefix}:{{"
+        self._tail = f"}}:{page.name}:{algorithm.kind}\r\n"
+        self._extra = len(self._head) + len(self._tail) - 2
+        self._beyond = _beyond(algorithm)
+
+    def hit(self, key: str, cost: int) -> Transaction:
+        """Return a hit.
+
+        Raises:
+            TypeError, ValueError: The key or the cost can't be used.
+
+        """
+        text = key if type(key) is str and _is_plain(key) else subject(check_key(key))
+        one = type(cost) is int and cost == 1
+        costs = _ONE if one else _bulk(min(check_cost(cost), self._beyond))
+        keys = f"${len(text) + self._extra}\r\n{self._head}{text}{self._tail}"
+        return Transaction("hit", self._form, ((self._page, key, cost),), keys, costs)
+
+    def decision(self, request: Transaction, answer: Answer) -> Decision:
+        """Read what a hit was answered.
+
+        Raises:
+            StoreError: It failed on the server.
+
+        """
+        numbers = numbers_of(request, answer)
+        ((page, key, cost),) = request.asks
+        allowed = numbers[0] == 1
+        spent = cost if allowed else 0
+        return Decision.of(page, key, cost, allowed, answer[0], numbers[1:], spent)
+
+
+_ONE = _bulk(1)
+_NOTHING = _bulk("")
+
+
+def _beyond(algorithm: Algorithm) -> int:
+    """Return a cost that is never allowed: larger ones are told as this one."""
+    return algorithm.max_cost + algorithm.max_debt + 1
+
+
+class _Trial:
+    """The page of no limit."""
+
+    name = "check"
+    algorithm: Algorithm = FixedWindow("1/second")
+    degraded = False
 
 
 class Wire:
@@ -95,98 +208,117 @@ class Wire:
         self.prefix = check_name(prefix)
         self._clock = clock
 
-    def key(self, name: str, algorithm: Algorithm, key: str) -> str:
+    def key(self, page: Page, key: str) -> str:
         """Return the name of the Redis key that holds a state.
 
         Raises:
             TypeError, ValueError: It is no key.
 
         """
-        return f"{self.prefix}:{{{subject(check_key(key))}}}:{name}:{algorithm.kind}"
-
-    def keys(self, asks: Sequence[Ask]) -> list[str]:
-        """Return the names of the Redis keys that hold the states asked for.
-
-        Raises:
-            TypeError, ValueError: A key or a cost can't be used.
-
-        """
-        for ask in asks:
-            check_cost(ask.cost)
-        return [self.key(page.name, page.algorithm, key) for page, key, _ in asks]
+        return f"{self.prefix}:{{{subject(check_key(key))}}}:{page.name}:{page.algorithm.kind}"
 
     def request(
-        self, operation: str, asks: Sequence[Ask], readings: Sequence[Sequence[int]] = ()
-    ) -> Request:
+        self, operation: str, asks: Asks, readings: Sequence[Sequence[int]] = ()
+    ) -> Transaction:
         """Return a transaction; a refund needs the reading of each decision.
 
         Raises:
             TypeError, ValueError: A key or a cost can't be used.
 
         """
-        keys = self.keys(asks)
-        arguments: list[str | int] = [len(keys), *keys, self._clock() if self._clock else ""]
-        arguments += (operation, len(asks))
+        keys = [self.key(page, key) for page, key, _ in asks]
+        numbers: list[int] = []
         for index, (page, _, cost) in enumerate(asks):
-            algorithm = page.algorithm
-            beyond = algorithm.max_cost + algorithm.max_debt + 1
-            arguments += (algorithm.kind, min(cost, beyond), *algorithm.args)
+            numbers.append(min(check_cost(cost), _beyond(page.algorithm)))
             if readings:
-                arguments += readings[index]
-        return Request(operation, asks, arguments)
+                numbers += readings[index]
+        form = _form(operation, [page.algorithm for page, _, _ in asks])
+        return Transaction(operation, form, asks, _bulks(keys), _bulks(numbers))
 
-    def decisions(self, request: Request, reply: Any) -> list[Decision]:
+    def trial(self) -> Transaction:
+        """Return a transaction that tries every command that limits need, and leaves nothing."""
+        return self.request("check", [(_Trial(), "check", 0)])
+
+    def command(self, transactions: Sequence[Transaction]) -> Command:
+        """Return the one call that decides transactions in their order."""
+        if len(transactions) == 1 and transactions[0].form.alone:
+            return self._alone(transactions[0])
+        forms: dict[Form, int] = {}
+        runs: list[str] = []
+        keys = length = 0
+        for form, group in groupby(transactions, _form_of):
+            costs = [transaction.costs for transaction in group]
+            index = forms.setdefault(form, len(forms) + 1)
+            runs += (_bulk(index), _bulk(len(costs)), *costs)
+            keys += len(costs) * form.limits
+            length += len(costs) * form.width + 2
+        body = (
+            _bulk(keys),
+            *(transaction.keys for transaction in transactions),
+            _bulk(self._clock() if self._clock else ""),
+            _bulk(len(forms)),
+            *(form.text for form in forms),
+            *runs,
+        )
+        length += 5 + keys + sum(form.length for form in forms)
+        return Command(length, "".join(body))
+
+    def _alone(self, hit: Transaction) -> Command:
+        """Return the call for one limit's hit, which needs less of everything."""
+        time = _bulk(self._clock()) if self._clock else _NOTHING
+        body = f"{_ONE}{hit.keys}{time}{hit.form.alone}{hit.costs}"
+        return Command(hit.form.length + 5, body)
+
+    def answers(self, reply: bytes, transactions: Sequence[Transaction]) -> list[Answer]:
+        """Return what was said of each transaction of a call.
+
+        Raises:
+            StoreError: It isn't what the script says.
+
+        """
+        first, *lines = str(reply, errors="replace").split("\n")
+        if not first.isdecimal() or len(lines) != len(transactions):
+            raise nonsense(reply)
+        now = int(first)
+        return [(now, line) for line in lines]
+
+    def decisions(self, request: Transaction, answer: Answer) -> list[Decision]:
         """Read what a transaction was answered.
 
         Raises:
             StoreError: It failed on the server.
 
         """
-        parts = self._parts(request, reply)
-        now: int = reply[0]
+        now, numbers = answer[0], numbers_of(request, answer)
         charged = request.operation == "charge"
-        hit = request.operation == "hit" and all(answer for answer, _ in parts)
+        position = 0
+        parts = []
+        for page, _, _ in request.asks:
+            end = position + 1 + page.algorithm.reading_size
+            parts.append((numbers[position], numbers[position + 1 : end]))
+            position = end
+        hit = request.operation == "hit" and all(said for said, _ in parts)
         decisions = []
-        for (page, key, cost), (answer, reading) in zip(request.asks, parts, strict=True):
-            spent = answer if charged else cost if hit else 0
-            decision = Decision.of(page, key, cost, charged or bool(answer), now, reading, spent)
-            decisions.append(decision)
+        for (page, key, cost), (said, reading) in zip(request.asks, parts, strict=True):
+            spent = said if charged else cost if hit else 0
+            allowed = charged or said == 1
+            decisions.append(Decision.of(page, key, cost, allowed, now, reading, spent))
         return decisions
 
-    def given_back(self, request: Request, reply: Any) -> bool:
-        """Say whether a refund gave anything back.
 
-        Raises:
-            StoreError: It failed on the server.
+def numbers_of(request: Transaction, answer: Answer) -> tuple[int, ...]:
+    """Return the numbers that a transaction was answered.
 
-        """
-        return any(answer for answer, _ in self._parts(request, reply))
+    Raises:
+        StoreError: It failed on the server.
 
-    def _parts(self, request: Request, reply: Any) -> list[tuple[int, tuple[int, ...]]]:
-        parts = []
-        position = 1
-        for page, _, _ in request.asks:
-            answer = reply[position]
-            if not isinstance(answer, int):
-                raise self.failure(answer, request.arguments)
-            end = position + 1 + page.algorithm.reading_size
-            parts.append((answer, tuple(reply[position + 1 : end])))
-            position = end
-        return parts
-
-    def failure(self, text: str | bytes, arguments: Sequence[str | int]) -> StoreError:
-        """Return the error for what the server said of a transaction."""
-        said = text.decode(errors="replace") if isinstance(text, bytes) else text
-        keys = ", ".join(map(str, arguments[1 : 1 + int(arguments[0])]))
-        return _trouble(said).error(said, keys)
-
-    def error(self, error: exceptions.RedisError) -> StoreError:
-        """Return the error for what redis-py raised."""
-        for kind, trouble in _BY_CLASS.items():
-            if isinstance(error, kind):
-                return trouble.error(error)
-        return _trouble(str(error)).error(error)
+    """
+    line = answer[1]
+    if line[:1] == "!":
+        raise failure(line[1:], request)
+    return tuple(map(int, line.split()))
 
 
-def _trouble(said: str) -> Trouble:
-    return next((trouble for code, trouble in _BY_CODE.items() if code in said), _UNKNOWN)
+def failure(said: str, request: Transaction) -> StoreError:
+    """Return the error for what the server said of a transaction."""
+    return trouble_of(said).error(said, ", ".join(request.names))

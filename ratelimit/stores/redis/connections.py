@@ -1,0 +1,147 @@
+"""Make connections as a client would, but none that retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from ratelimit.stores.redis.timed import timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ratelimit.stores.redis.wire import Command
+
+_FOREIGN = ("maint", "orig_", "himport")
+"""How options start that tie a connection to the client's own pool."""
+
+
+class Template(NamedTuple):
+    """How a client makes its connections: where to, as whom, over TLS or not."""
+
+    kind: type[Any]
+    options: dict[str, Any]
+    client: object
+    """The client, which some kinds of connections lean on."""
+
+    def connection(self) -> Any:
+        """Return a connection that isn't open yet."""
+        return self.kind(**self.options)
+
+
+def template_of(client: redis.Redis | str, deadline: float) -> Template:
+    """Return how a client, or the one of a URL, makes its connections.
+
+    Raises:
+        TypeError: It is no client and no URL, or one for code that awaits.
+        ValueError: The URL can't be used.
+
+    """
+    if isinstance(client, str):
+        client = redis.Redis.from_url(client)
+    if not isinstance(client, redis.Redis):
+        raise TypeError(
+            f"a RedisStore needs a redis.Redis or a URL, not {client!r}; "
+            "an AsyncRedisStore takes a redis.asyncio.Redis"
+        )
+    options = _options(client.connection_pool, deadline)
+    options |= {"socket_timeout": deadline, "retry": Retry(NoBackoff(), 0)}
+    return Template(timed(client.connection_pool.connection_class), options, client)
+
+
+def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Template:
+    """Return how a client for code that awaits, or the one of a URL, makes its connections.
+
+    Raises:
+        TypeError: It is no client and no URL, or one that blocks.
+        ValueError: The URL can't be used.
+
+    """
+    if isinstance(client, str):
+        client = redis.asyncio.Redis.from_url(client)
+    if not isinstance(client, redis.asyncio.Redis):
+        raise TypeError(
+            f"an AsyncRedisStore needs a redis.asyncio.Redis or a URL, not {client!r}; "
+            "a RedisStore takes a redis.Redis"
+        )
+    options = _options(client.connection_pool, deadline)
+    options |= {"socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+    return Template(client.connection_pool.connection_class, options, client)
+
+
+def _options(pool: Any, deadline: float) -> dict[str, Any]:
+    options = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if not name.startswith(_FOREIGN)
+    }
+    return options | {
+        "decode_responses": False,
+        "retry_on_error": [],
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "socket_connect_timeout": deadline,
+    }
+
+
+def converse(connection: Any, command: Command) -> bytes:
+    """Send a call and return its reply; a server that lacks the script is sent it."""
+    try:
+        return ask(connection, command.by_digest())
+    except NoScriptError:
+        return ask(connection, command.by_text())
+
+
+def ask(connection: Any, packed: bytes) -> bytes:
+    """Send a command and return its reply."""
+    connection.send_packed_command([packed])
+    reply: bytes = connection.read_response(disable_decoding=True)
+    return reply
+
+
+async def async_converse(connection: Any, command: Command) -> bytes:
+    """Send a call and return its reply; a server that lacks the script is sent it."""
+    try:
+        return await async_ask(connection, command.by_digest())
+    except NoScriptError:
+        return await async_ask(connection, command.by_text())
+
+
+async def async_ask(connection: Any, packed: bytes) -> bytes:
+    """Send a command and return its reply."""
+    await connection.send_packed_command([packed])
+    reply: bytes = await connection.read_response(disable_decoding=True)
+    return reply
+
+
+INFO = b"*1\r\n$4\r\nINFO\r\n"
+
+
+def _look_of(connection: Any) -> Callable[[], Any]:
+    """Return what tells if there is anything to read: redis-py has named it so since 8.0."""
+    look: Callable[[], Any] = (
+        getattr(connection, "can_read", None) or connection.can_read_destructive
+    )
+    return look
+
+
+def is_quiet(connection: Any) -> bool:
+    """Say whether it is open, and holds nothing that nobody has asked for."""
+    try:
+        return not _look_of(connection)()
+    except (OSError, RedisError):
+        return False
+
+
+async def async_is_quiet(connection: Any) -> bool:
+    """Say whether it is open, and holds nothing that nobody has asked for."""
+    try:
+        return not await _look_of(connection)()
+    except (OSError, RedisError):
+        return False
