@@ -47,7 +47,8 @@ def rate_limited(
     (charged when they are first asked for a value), and `classmethod` and `staticmethod` on
     either side of it. A call that is denied raises `RateLimitExceeded`, and does not run.
 
-    For several limits give a mapping rather than decorate twice: they are then one decision.
+    For several limits give a mapping rather than decorate twice: they are then one decision. The
+    function's attribute `limiter` is what limits it.
 
     Args:
         limit: An algorithm, a mapping of names to algorithms, or a limiter: an `AsyncLimiter`
@@ -118,7 +119,9 @@ class Decorator:
         _check_fits(self.cost, limiter.limits)
         key = check_key(_path(function, ":")) if self.key is None else self.key
         enter = _entrance(limiter.enter, _made(key), _made(self.cost), self.timeout)
-        return _SHELLS[awaits, yields](function, enter)
+        limited = _SHELLS[awaits, yields](function, enter)
+        vars(limited)["limiter"] = limiter
+        return limited
 
     def _limiter(self, function: Callable[..., object], awaits: bool) -> Limiter | AsyncLimiter:
         kind: Callable[..., Limiter | AsyncLimiter] = AsyncLimiter if awaits else Limiter

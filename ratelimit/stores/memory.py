@@ -155,6 +155,12 @@ class MemoryStore:
                 shelf.recent.pop(key, None)
                 shelf.older.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget all keys."""
+        with self.lock:
+            for shelf in self._shelves.values():
+                shelf.recent, shelf.older = {}, {}
+
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
