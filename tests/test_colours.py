@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ratelimit import async_limiter, limiter
+from ratelimit.metrics import observed
 from ratelimit.stores import fallback
 from ratelimit.stores.redis import connections, store
 
@@ -18,6 +19,8 @@ TWINS = [
     (limiter.Reservation, async_limiter.AsyncReservation),
     (fallback.FallbackLedger, fallback.AsyncFallbackLedger),
     (fallback.FallbackStore, fallback.AsyncFallbackStore),
+    (observed.ObservedLedger, observed.AsyncObservedLedger),
+    (observed.ObservedStore, observed.AsyncObservedStore),
     (store.RedisLedger, store.AsyncRedisLedger),
     (store.RedisStore, store.AsyncRedisStore),
     (connections.converse, connections.async_converse),
