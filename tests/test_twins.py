@@ -173,3 +173,10 @@ def test_a_refund_forgets_what_is_over_too(client: Any) -> None:
             faces.append(face(limiter.peek("k")))
         assert faces[0] == faces[1]
         clock.advance(1)
+
+
+def test_grains_are_not_taken_for_microseconds(client: Any) -> None:
+    """A state that has to be brought back is, whatever number of grains it owes."""
+    client.flushall()
+    steps = [("hit", 1, 0), ("refund", 0, -1_000), ("hit", 0, -1_000), ("hit", 1, -1_000)]
+    replay(client, {"a": TokenBucket("3/ms")}, 1_000_000, steps)

@@ -61,7 +61,7 @@ class TokenBucket(Grains):
         if total <= self._full:
             after = (now + total, 0) if rate == 1 else self._owing(total, now)
             return True, after, after if cost else None
-        if cost and state == (now + owed, 0):
+        if cost and rate == 1 and state == (now + owed, 0):
             return False, state, None
         reading = self._owing(owed, now)
         return not cost, reading, reading if cost and state[0] - now > self.horizon else None
