@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench bench-quick bench-publish clean
 
 demo: $(VENV)/.demo
 	@$(RUN) -m ratelimit demo $(if $(REDIS_URL),--store '$(REDIS_URL)') $(ARGS)
@@ -18,10 +18,17 @@ types: $(VENV)/.dev
 	$(RUN) -m mypy
 
 bench: $(VENV)/.bench
-	$(RUN) -m benchmarks $(ARGS)
+	$(RUN) -m benchmarks --peers $(ARGS)
+
+bench-quick: $(VENV)/.bench
+	$(RUN) -m benchmarks --quick $(ARGS)
+
+bench-publish: $(VENV)/.bench
+	$(RUN) -m benchmarks --peers --json benchmarks/results/full.json --plots docs/images
+	$(RUN) -m benchmarks readme
 
 clean:
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf $(VENV) .venv-peers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'

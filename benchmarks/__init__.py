@@ -1,1 +1,1 @@
-"""What a decision costs, beside the others."""
+"""What a decision costs and how right it is, beside the others."""

@@ -1,54 +1,100 @@
-"""Measure, and print tables."""
+"""Measure, show, keep, draw and compare."""
 
 from __future__ import annotations
 
 import argparse
-import platform
-from importlib.metadata import PackageNotFoundError, version
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks import footprint, memory
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-SUITES = ("memory", "footprint", "async")
-PEERS = ("limits", "throttled-py")
+from benchmarks import compare, readme, suites, tables
+from benchmarks.results import load
+from benchmarks.running import Options, run
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
-
-
-def _version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"{package} isn't installed and is left out"
+    from benchmarks.results import Result
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the suites that are named, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="*", metavar="suite", help=", ".join(SUITES))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=1_000)
-    parser.add_argument("--keys", type=int, default=1_000_000)
-    options = parser.parse_args(arguments)
-    unknown = set(options.suites) - set(SUITES)
-    if unknown:
-        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
-    print(f"{platform.platform()}, {_processor()}, Python {platform.python_version()}")
-    print(", ".join(map(_version, PEERS)))
-    for suite in options.suites or SUITES:
-        print()
-        if suite == "memory":
-            memory.report(options.rounds, options.calls)
-        elif suite == "async":
-            memory.report_async(options.rounds, options.calls)
-        else:
-            footprint.report(options.keys)
+def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> int:
+    """Run the command line, and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = console or Console()
+    if given[:1] == ["compare"]:
+        return _compare(given[1:], console)
+    if given == ["readme"]:
+        readme.write()
+        return 0
+    options = _parser().parse_args(given)
+    result = _measured(options, console)
+    tables.show(result, console)
+    if options.json:
+        result.save(options.json)
+    if options.plots:
+        from benchmarks import plots
+
+        plots.draw_all(result, options.plots)
+    return 0 if result.measurements else 1
+
+
+def _measured(options: argparse.Namespace, console: Console) -> Result:
+    wanted = Options(
+        suites=tuple(options.suites or suites.NAMES),
+        size=options.size,
+        peers=options.peers,
+        only=options.only,
+    )
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(done: int, count: int, what: str) -> None:
+            progress.update(task, completed=done, total=count, description=what)
+
+        return run(wanted, tell)
+
+
+def _compare(arguments: Sequence[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks compare", description="Say what changed beyond the noise."
+    )
+    parser.add_argument("old", type=Path, metavar="OLD.json")
+    parser.add_argument("new", type=Path, metavar="NEW.json")
+    given = parser.parse_args(arguments)
+    changes = compare.changes(load(given.old), load(given.new))
+    console.print(compare.table(changes) if changes else "Nothing changed beyond the noise.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure what a decision costs and how right it is.",
+        epilog="`python -m benchmarks compare OLD.json NEW.json` says what changed; `python -m "
+        "benchmarks readme` writes the numbers of benchmarks/results/full.json into the README.",
+    )
+    parser.add_argument(
+        "suites", nargs="*", metavar="suite", help=f"{', '.join(suites.NAMES)}; all by default"
+    )
+    parser.add_argument("--peers", action="store_true", help="beside the other libraries")
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="only cases whose name has this in it"
+    )
+    parser.add_argument("--quick", dest="size", action="store_const", const="quick", default="full")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the result there")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the pictures there")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,7 +12,7 @@ import threading
 import pytest
 import redis
 
-from ratelimit import demo
+from ratelimit import bench, demo
 from ratelimit.algorithms import FixedWindow, LeakyBucket, TokenBucket
 from ratelimit.cli import main
 from tests import servers
@@ -200,3 +200,43 @@ def test_the_package_runs_as_a_module(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("ratelimit", run_name="__main__")
     assert "usage: ratelimit" in capsys.readouterr().out
+
+
+@pytest.fixture
+def one_round(monkeypatch):
+    """Measure once only."""
+    monkeypatch.setattr(bench, "_ROUNDS", 1)
+
+
+@pytest.mark.usefixtures("one_round")
+def test_bench_times_each_algorithm(capsys):
+    """Each algorithm has a row of two positive numbers, beside a floor that never denies."""
+    assert main(["bench", "--quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "kept in memory://" in lines[0]
+    cells = {line[:24].strip(): line[24:].split() for line in lines[3:]}
+    assert [len(each) for each in cells.values()] == [1, 2, 2, 2, 2, 2]
+    assert all(float(number) > 0 for numbers in cells.values() for number in numbers)
+
+
+@pytest.mark.usefixtures("one_round")
+def test_bench_on_a_server_leaves_nothing_behind(ports, capsys):
+    """There is no floor on a server; the keys that were used are gone afterwards."""
+    port = ports("redis-6.2")
+    with redis.Redis(port=port) as client:
+        client.flushall()
+        assert main(["bench", "--quick", "--store", f"redis://:secret@127.0.0.1:{port}/0"]) == 0
+        assert client.keys() == []
+    captured = capsys.readouterr()
+    assert bench.FLOOR not in captured.out
+    assert "TokenBucket" in captured.out
+    assert "secret" not in captured.out + captured.err
+
+
+def test_bench_without_a_library(monkeypatch, capsys):
+    """What is missing is told with the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "ratelimit.stores.redis", None)
+    assert main(["bench", "--store", "redis://localhost"]) == 1
+    assert (
+        'the bench lacks a library: pip install "exact-ratelimit[redis]"' in capsys.readouterr().err
+    )

@@ -1,0 +1,144 @@
+"""The `pyrate-limiter` library."""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.peers.base import (
+    ASYNC_MEMORY,
+    ASYNC_REDIS,
+    BUCKET,
+    FIXED,
+    LOG,
+    MEMORY,
+    REDIS,
+    Built,
+    Peer,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.peers.base import Setting
+
+NAMES = (FIXED, LOG, BUCKET)
+
+
+def _rates(setting: Setting) -> list[Any]:
+    from pyrate_limiter import Duration, Rate
+
+    return [Rate(setting.limit, setting.seconds * Duration.SECOND)]
+
+
+def _in_memory(algorithm: str, setting: Setting) -> Callable[[str], Any]:
+    from pyrate_limiter import FixedWindow, InMemoryBucket, StateBucket, TokenBucket
+
+    rates = _rates(setting)
+    if algorithm == BUCKET:
+        return lambda _key: StateBucket(rates, algorithm=TokenBucket())
+    policy = FixedWindow() if algorithm == FIXED else None
+    return lambda _key: InMemoryBucket(rates, algorithm=policy)
+
+
+def _in_redis(algorithm: str, setting: Setting, client: Any) -> Callable[[str], Any]:
+    from pyrate_limiter import FixedWindow, RedisBucket, RedisStateStore, StateBucket, TokenBucket
+
+    rates = _rates(setting)
+    if algorithm == BUCKET:
+        return lambda key: StateBucket(
+            rates, algorithm=TokenBucket(), store=RedisStateStore(client, key)
+        )
+    policy = FixedWindow() if algorithm == FIXED else None
+    return lambda key: RedisBucket.init(rates, client, key, policy)
+
+
+def _factory(make: Callable[[str], Any], *, shared: bool) -> Any:
+    """Return a bucket a key, as its README shows."""
+    from pyrate_limiter import BucketFactory, MonotonicClock, RateItem, WallClock
+
+    clock = WallClock() if shared else MonotonicClock()
+
+    class Keyed(BucketFactory):
+        def __init__(self) -> None:
+            self.buckets: dict[str, Any] = {}
+
+        def wrap_item(self, name: str, weight: int = 1) -> Any:
+            return RateItem(name, clock.now(), weight=weight)
+
+        def get(self, item: Any) -> Any:
+            bucket = self.buckets.get(item.name)
+            if bucket is not None:
+                return bucket
+            bucket = make(item.name)
+            return self.adopt(item, bucket) if isawaitable(bucket) else self.keep(item, bucket)
+
+        def keep(self, item: Any, bucket: Any) -> Any:
+            self.buckets[item.name] = bucket
+            self.schedule_leak(bucket)
+            return bucket
+
+        async def adopt(self, item: Any, bucket: Any) -> Any:
+            return self.keep(item, await bucket)
+
+    return Keyed()
+
+
+def _sync(factory: Any) -> Built:
+    from pyrate_limiter import Limiter
+
+    limiter = Limiter(factory)
+
+    def spend(key: str, cost: int) -> Verdict:
+        return Verdict(limiter.try_acquire(key, cost, blocking=False))
+
+    return Built(limiter.try_acquire, after=(1, False), spend=spend, close=limiter.close)
+
+
+def _awaited(factory: Any) -> Built:
+    from pyrate_limiter import Limiter
+
+    limiter = Limiter(factory)
+
+    async def spend(key: str, cost: int) -> Verdict:
+        return Verdict(await limiter.try_acquire_async(key, cost, blocking=False))
+
+    return Built(limiter.try_acquire_async, after=(1, False), spend=spend, close=limiter.close)
+
+
+class Pyrate(Peer):
+    """Two log algorithms and a token bucket; a bucket factory keeps keys apart."""
+
+    name = "PyrateLimiter"
+    packages = ("pyrate-limiter", "redis", "hiredis")
+    way = (
+        "`Limiter(factory).try_acquire(key, 1, blocking=False)` and `try_acquire_async`, with a "
+        "bucket factory that keeps one bucket a key; it tells no wait without waiting"
+    )
+    offers = {MEMORY: NAMES, ASYNC_MEMORY: NAMES, REDIS: NAMES, ASYNC_REDIS: NAMES}
+
+    def memory(self, algorithm: str, setting: Setting) -> Built:
+        """Keep states in this process."""
+        return _sync(_factory(_in_memory(algorithm, setting), shared=False))
+
+    def async_memory(self, algorithm: str, setting: Setting) -> Built:
+        """Keep states in this process, and be awaited."""
+        return _awaited(_factory(_in_memory(algorithm, setting), shared=False))
+
+    def redis(self, algorithm: str, setting: Setting) -> Built:
+        """Keep states in Redis."""
+        from redis import Redis
+
+        client = Redis.from_url(setting.url)
+        return _sync(_factory(_in_redis(algorithm, setting, client), shared=True))
+
+    def async_redis(self, algorithm: str, setting: Setting) -> Built:
+        """Keep states in Redis, and be awaited."""
+        from redis.asyncio import Redis
+
+        client = Redis.from_url(setting.url)
+        return _awaited(_factory(_in_redis(algorithm, setting, client), shared=True))
+
+
+PEER = Pyrate()

@@ -1,0 +1,112 @@
+"""Applications, called in this process or served by uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import peers, servers
+from benchmarks.peers.base import Setting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+DAY = 86_400
+OPTIONS = ("--loop", "uvloop", "--http", "httptools", "--log-level", "critical", "--no-access-log")
+
+
+def build(who: str, store: str, limit: int, url: str) -> Any:
+    """Return somebody's application with so much a day."""
+    application: Any = peers.load(who)
+    return application.asgi(store, Setting(limit, DAY, 1, url))
+
+
+def create() -> Any:
+    """Return the application that the environment names, for uvicorn."""
+    given = os.environ
+    return build(given["BENCH_WHO"], given["BENCH_STORE"], 10_000_000, given["BENCH_URL"])
+
+
+@contextmanager
+def served(who: str, store: str, url: str) -> Iterator[int]:
+    """Serve somebody's application by uvicorn, as long as the block lasts; gives its port."""
+    port = servers.free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.serving:create"]
+    process = subprocess.Popen(
+        [*command, *OPTIONS, "--port", str(port)],
+        env={**os.environ, "BENCH_WHO": who, "BENCH_STORE": store, "BENCH_URL": url},
+    )
+    try:
+        servers.wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@asynccontextmanager
+async def started(app: Any) -> AsyncIterator[None]:
+    """Start an application up, and shut it down after the block."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    answered: asyncio.Queue[str] = asyncio.Queue()
+
+    async def receive() -> dict[str, str]:
+        return {"type": f"lifespan.{await told.get()}"}
+
+    async def send(message: dict[str, str]) -> None:
+        await answered.put(message["type"])
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.create_task(app(scope, receive, send))
+    for phase in ("startup", "shutdown"):
+        await told.put(phase)
+        if await answered.get() != f"lifespan.{phase}.complete":
+            raise RuntimeError(f"no {phase}")
+        if phase == "startup":
+            yield
+    await running
+
+
+async def requested(app: Any) -> list[dict[str, Any]]:
+    """Send one request, and return the messages that come back."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(_scope(), receive, send)
+    return sent
+
+
+async def timed(app: Any, count: int) -> float:
+    """Return the µs of a request."""
+    start = time.perf_counter_ns()
+    for _ in range(count):
+        await requested(app)
+    return (time.perf_counter_ns() - start) / count / 1_000
+
+
+def _scope() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"accept", b"*/*")],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }

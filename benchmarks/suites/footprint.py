@@ -1,0 +1,137 @@
+"""The memory of a key."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tracemalloc
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from benchmarks import clock, peers, timing
+from benchmarks.peers.base import MEMORY, Built, Setting
+from benchmarks.suites.base import Layout, Metric, Suite, offered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.results import Labels
+
+MINUTE = 60
+COUNTS = {"tiny": 100, "quick": 100_000, "full": 1_000_000}
+BATCH = 10_000
+
+
+class Footprint(Suite):
+    """Bytes of a key, alive, expired and in a flood; and what they cost a collection."""
+
+    name = "footprint"
+    metrics = {
+        "alive": Metric("bytes", "less"),
+        "expired": Metric("bytes", "less"),
+        "flooded": Metric("bytes", "less"),
+        "collection": Metric("ms", "less"),
+    }
+    layouts = (
+        Layout("bytes a key, with all alive", "alive", ("who", "algorithm"), ("keys",)),
+        Layout(
+            "bytes a key, expired, and after a tenth as many new ones",
+            "expired",
+            ("who", "algorithm"),
+            ("keys",),
+        ),
+        Layout(
+            "ms a full garbage collection", "collection", ("who", "algorithm"), ("keys",), (), 2
+        ),
+        Layout(
+            "bytes a key, where a tenth may be kept",
+            "flooded",
+            ("who", "algorithm"),
+            ("keys",),
+        ),
+    )
+    rounds = {"tiny": 1, "quick": 1, "full": 3}
+    fresh = True
+    patience = 300
+
+    def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
+        """Return each algorithm once."""
+        return [{**each, "keys": COUNTS[size]} for each in offered(MEMORY, who)]
+
+    def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
+        """Use each key once; time is virtual, so that keys expire at once."""
+        count = int(labels["keys"])
+        with clock.put_in_place(clock.Clock(still=True)) as now:
+            weights = _weigh(labels, count, now)
+            pause = _collection(labels, count)
+            flooded = _flood(labels, count)
+        return {**weights, "collection": pause, "flooded": flooded}
+
+
+def _build(labels: Labels, keys: int) -> Built:
+    setting = Setting(10, MINUTE, keys)
+    return peers.load(str(labels["who"])).build(MEMORY, str(labels["algorithm"]), setting)
+
+
+def _keys(count: int) -> Iterator[list[str]]:
+    """Give the keys in batches, made anew: whoever keeps one pays for it."""
+    numbers = iter(range(count))
+    while batch := [f"user:{number}" for number in islice(numbers, BATCH)]:
+        yield batch
+
+
+def _use(built: Built, count: int) -> None:
+    for batch in _keys(count):
+        timing.ask_all(built, batch)
+
+
+def _weigh(labels: Labels, count: int, now: clock.Clock) -> dict[str, float]:
+    """Return what is allocated for a key while it is alive, and when it is no more."""
+    _use(_build(labels, 10), 10)
+    built = _build(labels, count)
+    gc.collect()
+    tracemalloc.start()
+    _use(built, count)
+    alive = _allocated() / count
+    for generation in ("later", "last"):
+        now.advance(3 * MINUTE)
+        timing.ask_all(built, [f"{generation}:{number}" for number in range(count // 20)])
+        time.sleep(clock.A_MOMENT)
+    expired = _allocated() / count
+    tracemalloc.stop()
+    built.close()
+    return {"alive": alive, "expired": expired}
+
+
+def _allocated() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _collection(labels: Labels, count: int) -> float:
+    """Return the ms of a full collection with all keys alive."""
+    timing.settle()
+    built = _build(labels, count)
+    _use(built, count)
+    gc.collect()
+    start = time.perf_counter()
+    gc.collect()
+    pause = (time.perf_counter() - start) * 1_000
+    gc.unfreeze()
+    built.close()
+    return pause
+
+
+def _flood(labels: Labels, count: int) -> float:
+    """Return the bytes that are kept for a key sent, of ten times as many as there is room for."""
+    built = _build(labels, count // 20)
+    gc.collect()
+    tracemalloc.start()
+    _use(built, count)
+    kept = _allocated() / count
+    tracemalloc.stop()
+    built.close()
+    return kept
+
+
+SUITE = Footprint()
