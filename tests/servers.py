@@ -42,23 +42,41 @@ def free_port() -> int:
 @contextmanager
 def running(kind: str, *options: str, port: int | None = None) -> Iterator[int]:
     """Run a server for as long as the block lasts; gives its port, any free one if not given."""
+    port = free_port() if port is None else port
+    with tempfile.TemporaryDirectory() as folder:
+        command = [_program(kind), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", folder, *options]
+        with _process(command, port):
+            yield port
+
+
+@contextmanager
+def watching(file: Path, port: int) -> Iterator[int]:
+    """Run a sentinel with a file of settings, for as long as the block lasts; gives the port."""
+    command = [_program("redis-7.0"), str(file), "--sentinel", "--port", str(port)]
+    with _process([*command, "--bind", "127.0.0.1"], port):
+        yield port
+
+
+def _program(kind: str) -> str:
     program = executable(kind)
     if program is None:
         message = f"{kind} isn't installed: apt-get install redis-server"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    port = free_port() if port is None else port
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--dir", folder, *options]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            _wait_for(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+    return program
+
+
+@contextmanager
+def _process(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ratelimit import async_limiter, limiter
 from ratelimit.metrics import observed
 from ratelimit.stores import fallback
-from ratelimit.stores.redis import connections, store
+from ratelimit.stores.redis import connections, sentinel, store
 
 TWINS = [
     (limiter.Limiter, async_limiter.AsyncLimiter),
@@ -23,6 +23,8 @@ TWINS = [
     (observed.ObservedStore, observed.AsyncObservedStore),
     (store.RedisLedger, store.AsyncRedisLedger),
     (store.RedisStore, store.AsyncRedisStore),
+    (sentinel.primary_of, sentinel.async_primary_of),
+    (sentinel.Primary, sentinel.AsyncPrimary),
     (connections.converse, connections.async_converse),
     (connections.ask, connections.async_ask),
     (connections.is_quiet, connections.async_is_quiet),

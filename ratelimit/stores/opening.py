@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OnError = Literal["local", "open", "closed", "raise"]
 """What to do while a store is gone: decide in memory, allow all, deny all, or raise."""
 
-_REDIS = ("redis://", "rediss://", "unix://")
+_REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 
 def open_store(store: Store | str | None, on_error: OnError = "raise", nodes: int = 1) -> Store:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ratelimit.stores.redis.connections import INFO, async_ask, async_converse, async_is_quiet
 from ratelimit.stores.redis.dispatcher import Dispatcher
-from ratelimit.stores.redis.troubles import store_error, too_late
+from ratelimit.stores.redis.troubles import is_demoted, store_error, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -49,6 +49,8 @@ class Lane:
         except BaseException:
             await self.aclose()
             raise
+        if is_demoted(reply):
+            await self.aclose()
         return self._wire.answers(reply, transactions)
 
     async def aclose(self) -> None:

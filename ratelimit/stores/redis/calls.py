@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ratelimit.stores.redis.connections import INFO, ask, converse, is_quiet
 from ratelimit.stores.redis.timed import wake
-from ratelimit.stores.redis.troubles import overloaded, store_error
+from ratelimit.stores.redis.troubles import is_demoted, overloaded, store_error
 
 if TYPE_CHECKING:
     from ratelimit.stores.redis.connections import Template
@@ -88,7 +88,10 @@ class Calls:
         except BaseException:
             connection.disconnect()
             raise
-        self._idle.append(connection)
+        if is_demoted(reply):
+            connection.disconnect()
+        else:
+            self._idle.append(connection)
         return reply
 
     def _connection(self, end: float) -> Any:
@@ -106,7 +109,6 @@ class Calls:
     def _opened(self, end: float) -> Any:
         connection = self._template.connection()
         connection.end = end
-        connection.socket_connect_timeout = max(0.001, end - monotonic())
         try:
             connection.connect()
         except BaseException:

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from ratelimit.stores.redis import sentinel
+from ratelimit.stores.redis.options import options_of
 from ratelimit.stores.redis.timed import timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ratelimit.stores.redis.wire import Command
-
-_FOREIGN = ("maint", "orig_", "himport")
-"""How options start that tie a connection to the client's own pool."""
 
 
 class Template(NamedTuple):
@@ -44,15 +45,20 @@ def template_of(client: redis.Redis | str, deadline: float) -> Template:
 
     """
     if isinstance(client, str):
-        client = redis.Redis.from_url(client)
+        watched = client.startswith(sentinel.SCHEMES)
+        client_of = sentinel.primary_of if watched else redis.Redis.from_url
+        client = client_of(client)
     if not isinstance(client, redis.Redis):
         raise TypeError(
             f"a RedisStore needs a redis.Redis or a URL, not {client!r}; "
             "an AsyncRedisStore takes a redis.asyncio.Redis"
         )
-    options = _options(client.connection_pool, deadline)
+    pool = client.connection_pool
+    options = options_of(pool.connection_kwargs, deadline)
     options |= {"socket_timeout": deadline, "retry": Retry(NoBackoff(), 0)}
-    return Template(timed(client.connection_pool.connection_class), options, client)
+    if isinstance(pool, redis.sentinel.SentinelConnectionPool):
+        options["connection_pool"] = sentinel.Primary(pool, deadline)
+    return Template(timed(pool.connection_class), options, client)
 
 
 def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Template:
@@ -64,30 +70,20 @@ def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Tem
 
     """
     if isinstance(client, str):
-        client = redis.asyncio.Redis.from_url(client)
+        watched = client.startswith(sentinel.SCHEMES)
+        client_of = sentinel.async_primary_of if watched else redis.asyncio.Redis.from_url
+        client = client_of(client)
     if not isinstance(client, redis.asyncio.Redis):
         raise TypeError(
             f"an AsyncRedisStore needs a redis.asyncio.Redis or a URL, not {client!r}; "
             "a RedisStore takes a redis.Redis"
         )
-    options = _options(client.connection_pool, deadline)
+    pool = client.connection_pool
+    options = options_of(pool.connection_kwargs, deadline)
     options |= {"socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
-    return Template(client.connection_pool.connection_class, options, client)
-
-
-def _options(pool: Any, deadline: float) -> dict[str, Any]:
-    options = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(_FOREIGN)
-    }
-    return options | {
-        "decode_responses": False,
-        "retry_on_error": [],
-        "retry_on_timeout": False,
-        "health_check_interval": 0,
-        "socket_connect_timeout": deadline,
-    }
+    if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+        options["connection_pool"] = sentinel.AsyncPrimary(pool, deadline)
+    return Template(pool.connection_class, options, client)
 
 
 def converse(connection: Any, command: Command) -> bytes:

@@ -57,6 +57,8 @@ def timed(kind: type[Any]) -> type[Any]:
     """Return a kind of connection that keeps the moment in its `end`, from its handshake on."""
 
     def connect(self: Any) -> Any:
+        left = max(0.001, self.end - monotonic())
+        self.socket_connect_timeout = min(left, self.socket_connect_timeout)
         raw = kind._connect(self)
         return TimedSocket(raw, self.end) if isinstance(raw, socket.socket) else raw
 

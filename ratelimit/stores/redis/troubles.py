@@ -85,6 +85,11 @@ def trouble_of(said: str) -> Trouble:
     return next((trouble for code, trouble in _BY_CODE.items() if code in said), _UNKNOWN)
 
 
+def is_demoted(reply: bytes) -> bool:
+    """Say whether a server has become a replica: the primary is to be looked for again."""
+    return b"READONLY" in reply
+
+
 def store_error(error: exceptions.RedisError) -> StoreError:
     """Return the error for what redis-py raised."""
     for kind, trouble in _BY_CLASS.items():
