@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from ratelimit import FixedWindow, SlidingWindowCounter, TokenBucket
-from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip, header
+from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip, decisions, header
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 async def search(request: Request) -> JSONResponse:
     """Answer what was asked for, and what is left of the limits."""
-    decision = request.scope["state"]["ratelimit"]
-    left = {name: limit.remaining for name, limit in decision.limits.items()}
+    left = {name: decision.remaining for name, decision in decisions(request).items()}
     return JSONResponse({"query": request.query_params.get("q", ""), "left": left})
 
 

@@ -1,7 +1,28 @@
 """Limit requests to any ASGI application."""
 
-from ratelimit.asgi.identity import client_ip, header
+from ratelimit.asgi.clients import client_ip, from_networks
+from ratelimit.asgi.identity import api_key, combined, cookie, header, path_param, user
+from ratelimit.asgi.limit import Limit
 from ratelimit.asgi.middleware import RateLimitMiddleware
+from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.rules import Rule
+from ratelimit.asgi.state import charge, decisions, record, refund
 
-__all__ = ["RateLimitMiddleware", "Rule", "client_ip", "header"]
+__all__ = [
+    "Limit",
+    "RateLimitMiddleware",
+    "Rule",
+    "RuleBook",
+    "api_key",
+    "charge",
+    "client_ip",
+    "combined",
+    "cookie",
+    "decisions",
+    "from_networks",
+    "header",
+    "path_param",
+    "record",
+    "refund",
+    "user",
+]

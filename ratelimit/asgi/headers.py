@@ -1,141 +1,166 @@
-"""How an answer is told over HTTP.
+"""How decisions are told in header fields.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers-11, whose values are structured
-fields (RFC 9651); the bodies are problem details (RFC 9457) of the types that it registers.
+`"draft-11"` are the fields of draft-ietf-httpapi-ratelimit-headers-11, whose values are structured
+fields (RFC 9651). The others are older: `"draft-06"` has a field for each of limit, remaining and
+reset, and `"x-ratelimit"` has them with an X and the reset in seconds of Unix time.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from functools import lru_cache
-from math import isinf
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from math import ceil, isinf
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ratelimit.asgi.limit import LARGEST, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from ratelimit.algorithms.base import Algorithm
+    from ratelimit.asgi.limit import Notice, Told
+    from ratelimit.asgi.protocol import Fields, Scope
     from ratelimit.decision import Decision
 
-Fields = list[tuple[bytes, bytes]]
-"""Header fields as ASGI has them."""
+Style = Literal["draft-11", "draft-06", "x-ratelimit", "none"]
+"""Which fields are sent."""
+Tell = Literal["all", "tightest"]
+"""Which limits are told of."""
 
-RATELIMIT = b"ratelimit"
-POLICY = b"ratelimit-policy"
-
-_LARGEST = 10**15 - 1
-_TYPES = "https://iana.org/assignments/http-problem-types#"
-_UNPRINTABLE = re.compile(r"[^ -~]")
-_SPECIAL = re.compile(r'(["\\])')
+Waits = dict[str, int | None]
+"""The seconds that a limit which denied says to wait, by its name; None for ever."""
 
 
-def policy_of(name: str, algorithm: Algorithm) -> bytes:
-    """Return a limit as an item of `RateLimit-Policy`: how much, per how many seconds.
+class Fielding(Protocol):
+    """A way to tell decisions in fields."""
 
-    Where more than the quota's limit can be there at once, that is the quota, and the window is
-    as much longer. A window shorter than a second can't be told, and is left out.
-    """
-    quota = algorithm.quota
-    most = max(quota.limit, algorithm.max_cost)
-    window_us = -(-quota.period_us * most // quota.limit)
-    policy = b"%b;q=%d" % (_string(name), min(most, _LARGEST))
-    return policy if window_us < 1_000_000 else b"%b;w=%d" % (policy, _seconds(window_us))
+    names: frozenset[bytes]
+    """The names of the fields."""
+
+    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+        """Return the fields for what was decided."""
 
 
-def policies_of(decision: Decision) -> bytes:
-    """Return the value of `RateLimit-Policy`: all limits that decided."""
-    return b", ".join(
-        policy_of(name, part.page.algorithm) for name, part in decision.limits.items()
-    )
+class Draft11:
+    """`RateLimit` and `RateLimit-Policy`."""
+
+    names = frozenset((b"ratelimit", b"ratelimit-policy"))
+
+    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+        """Return both fields: of limits that denied if one did, with the policies of all."""
+        if len(entries) == 1 and not waits:
+            limit, decision = entries[0]
+            return [
+                (b"ratelimit", _item(limit, decision)),
+                (b"ratelimit-policy", limit.policy),
+            ]
+        told = [entry for entry in entries if entry[0].name in waits] if waits else entries
+        items = [
+            _denied(limit, decision, waits[limit.name]) if waits else _item(limit, decision)
+            for limit, decision in told
+        ]
+        return [
+            (b"ratelimit", b", ".join(items)),
+            (b"ratelimit-policy", b", ".join([limit.policy for limit, _ in entries])),
+        ]
 
 
-def allowed_fields(decision: Decision, policies: bytes) -> Fields:
-    """Return the fields of a response to a request that was allowed."""
-    return [
-        (RATELIMIT, b", ".join(_allowing(*item) for item in decision.limits.items())),
-        (POLICY, policies),
-    ]
+class Trio:
+    """A field for each of limit, remaining and reset, of the tightest limit."""
+
+    def __init__(self, prefix: bytes, *, epoch: bool) -> None:
+        self._limit, self._remaining, self._reset = (
+            prefix + name for name in (b"limit", b"remaining", b"reset")
+        )
+        self.names = frozenset((self._limit, self._remaining, self._reset))
+        self._epoch = epoch
+
+    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+        """Return the three fields."""
+        limit, decision = tightest(entries)
+        wait = waits.get(limit.name) or seconds(_window(decision))
+        reset = ceil(decision.now / 1_000_000) + wait if self._epoch else wait
+        return [
+            (self._limit, limit.quota),
+            (self._remaining, b"%d" % min(decision.remaining, LARGEST)),
+            (self._reset, b"%d" % reset),
+        ]
 
 
-def denied_fields(decision: Decision, policies: bytes) -> Fields:
-    """Return the fields of a response to a request that was denied."""
-    value = b", ".join(_denying(name, decision.limits[name]) for name in violated(decision))
-    fields = [(RATELIMIT, value), (POLICY, policies)]
-    if not isinf(decision.retry_after_us):
-        fields.append((b"retry-after", b"%d" % _seconds(decision.retry_after_us)))
-    return fields
+class Silence:
+    """No fields."""
+
+    names: frozenset[bytes] = frozenset()
+
+    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+        """Return nothing."""
+        return []
 
 
-def violated(decision: Decision) -> tuple[str, ...]:
-    """Return the names of the limits that a request was refused for.
-
-    If none denied, its turn would have come too late, and it is the tightest.
-    """
-    return decision.denied or (decision.name,)
-
-
-def quota_exceeded(decision: Decision) -> tuple[int, bytes]:
-    """Return the status and the body that tell that a limit denied."""
-    names = violated(decision)
-    more = {"detail": _detail(decision, names), "violated-policies": names}
-    title = "Request cannot be satisfied as assigned quota has been exceeded"
-    return 429, _problem("quota-exceeded", title, 429, more)
+STYLES: dict[str, Fielding] = {
+    "draft-11": Draft11(),
+    "draft-06": Trio(b"ratelimit-", epoch=False),
+    "x-ratelimit": Trio(b"x-ratelimit-", epoch=True),
+    "none": Silence(),
+}
 
 
-def reduced_capacity() -> tuple[int, bytes]:
-    """Return the status and the body that tell that the store could not decide."""
-    more = {"detail": "The rate limit could not be checked; try again later."}
-    title = "Request cannot be satisfied due to temporary server capacity constraints"
-    return 503, _problem("temporary-reduced-capacity", title, 503, more)
+def tightest(entries: Sequence[Told]) -> Told:
+    """Return the limit that has to be waited for longest, else the one with the least left."""
+    return min(entries, key=lambda entry: (-entry[1].retry_after_us, entry[1].remaining))
 
 
-def with_fields(present: Iterable[tuple[bytes, bytes]], fields: Fields) -> Fields:
-    """Return a new list of header fields, with ours if the application has set none of its own."""
+def waits_of(entries: Iterable[Told], scope: Scope) -> Waits:
+    """Return how long the limits that denied say to wait."""
+    return {
+        limit.name: _wait(limit, decision, scope)
+        for limit, decision in entries
+        if not decision.allowed
+    }
+
+
+def longest(waits: Waits) -> int | None:
+    """Return the wait after which all allow; None if one never will."""
+    every = [wait for wait in waits.values() if wait is not None]
+    return max(every) if len(every) == len(waits) else None
+
+
+def with_fields(
+    present: Iterable[tuple[bytes, bytes]], fields: Fields, names: frozenset[bytes]
+) -> Fields:
+    """Return a new list of fields, with ours if the application has set none of them itself."""
     headers = list(present)
-    if any(name.lower() in (RATELIMIT, POLICY) for name, _ in headers):
-        return headers
+    for name, _ in headers:
+        if name in names or name.lower() in names:
+            return headers
     return headers + fields
 
 
-def _detail(decision: Decision, names: tuple[str, ...]) -> str:
-    for name in names:
-        part = decision.limits[name]
-        if isinf(part.retry_after_us):
-            return f"Denied by {name}: a cost of {part.cost} never fits a limit of {part.limit}."
-    wait = _seconds(decision.retry_after_us)
-    return f"Denied by {', '.join(names)}: retry after {wait} s."
-
-
-def _problem(kind: str, title: str, status: int, more: Mapping[str, object]) -> bytes:
-    problem = {"type": _TYPES + kind, "title": title, "status": status, **more}
-    return json.dumps(problem).encode()
-
-
-def _allowing(name: str, decision: Decision) -> bytes:
+def _item(limit: Notice, decision: Decision) -> bytes:
     """Return an item of `RateLimit`: what remains, and within which time no more can be used."""
-    window_us = decision.page.algorithm.effective_window(decision.reading, decision.now)
-    return b"%b;t=%d" % (_remaining(name, decision), _seconds(window_us))
+    algorithm, reading, now = decision.page.algorithm, decision.reading, decision.now
+    remaining = algorithm.remaining(reading, now)
+    window = -(-algorithm.effective_window(reading, now) // 1_000_000)
+    remaining = min(remaining, LARGEST)
+    return b"%b%d;t=%d" % (limit.head, remaining, window or 1)
 
 
-def _denying(name: str, decision: Decision) -> bytes:
+def _denied(limit: Notice, decision: Decision, wait: int | None) -> bytes:
     """Return an item of `RateLimit`: what remains, and when more may be asked for, if ever."""
-    item = _remaining(name, decision)
+    item = b"%b%d" % (limit.head, min(decision.remaining, LARGEST))
+    return item if wait is None else b"%b;t=%d" % (item, wait)
+
+
+def _window(decision: Decision) -> int:
+    return decision.page.algorithm.effective_window(decision.reading, decision.now)
+
+
+def _wait(limit: Notice, decision: Decision, scope: Scope) -> int | None:
+    """Return how long a client is told to wait, each always the same."""
     wait_us = decision.retry_after_us
-    return item if isinf(wait_us) else b"%b;t=%d" % (item, _seconds(wait_us))
-
-
-def _remaining(name: str, decision: Decision) -> bytes:
-    return b"%b;r=%d" % (_string(name), min(decision.remaining, _LARGEST))
-
-
-def _seconds(microseconds: float) -> int:
-    """Round up to whole seconds, at least 1: clients that are told 0 ask in a loop."""
-    return min(max(1, -int(-microseconds // 1_000_000)), _LARGEST)
-
-
-@lru_cache(maxsize=1024)
-def _string(text: str) -> bytes:
-    """Write a structured-field string, which nothing can break out of."""
-    escaped = _SPECIAL.sub(r"\\\1", _UNPRINTABLE.sub("?", text))
-    return f'"{escaped}"'.encode()
+    if isinf(wait_us):
+        return None
+    if not limit.jitter:
+        return seconds(wait_us)
+    host = (scope.get("client") or ("",))[0]
+    who = f"{decision.key} {host}".encode("utf-8", "surrogatepass")
+    share = int.from_bytes(blake2b(who, digest_size=8).digest())
+    return seconds(wait_us) + share % (limit.jitter + 1)

@@ -2,108 +2,244 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, MutableMapping
-from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
-from typing import Any
+from inspect import isawaitable, iscoroutinefunction
+from typing import TYPE_CHECKING, Any
 
-from ratelimit.quota import whole
+from ratelimit.asgi.keys import Key, checked, hashed, header_name, text
+from ratelimit.asgi.paths import routed_path
 
-Scope = MutableMapping[str, Any]
-"""What an ASGI server says about a request."""
-Key = Callable[[Scope], str | None]
-"""Who is charged for a request; None if that can't be told."""
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_MAPPED = b"\0" * 10 + b"\xff\xff"
-_LONGEST = 128
-
-
-def client_ip(*, ipv6_prefix: int = 64) -> Key:
-    """Charge the address that the server says the request comes from.
-
-    An IPv4 address is a key of its own, also where it is written as IPv6. An IPv6 address is
-    charged with its network, as one customer has at least a /64. A name that is no address, such
-    as a test client's, is a key too. No forwarding header is read: a server behind a proxy has
-    to be told which proxies to trust, and then puts the right address into the scope.
-
-    Args:
-        ipv6_prefix: How many bits of an IPv6 address tell clients apart, from 1 to 128.
-
-    Raises:
-        TypeError: `ipv6_prefix` is no `int`.
-        ValueError: `ipv6_prefix` is out of range.
-
-    """
-    if whole(ipv6_prefix, "ipv6_prefix", 1) > 128:
-        raise ValueError(f"ipv6_prefix is at most 128, not {ipv6_prefix}")
-    mask = (1 << 128) - (1 << (128 - ipv6_prefix))
-
-    def key(scope: Scope) -> str | None:
-        client = scope.get("client")
-        if not client or not client[0]:
-            return None
-        packed = _packed(client[0])
-        if packed is None:
-            return _text("host", client[0].encode("utf-8", "backslashreplace"))
-        if len(packed) == 4:
-            return f"ip:{inet_ntop(AF_INET, packed)}"
-        network = (int.from_bytes(packed) & mask).to_bytes(16)
-        return f"ip:{inet_ntop(AF_INET6, network)}/{ipv6_prefix}"
-
-    return key
+    from ratelimit.asgi.paths import Path
+    from ratelimit.asgi.protocol import Scope
 
 
 def header(name: str) -> Key:
-    """Charge the value of a request header, such as an API key.
+    """Charge the value of a request header.
 
     A client can send any value, and have a limit of its own for each: charge a header that is
-    checked before, or limit the address as well. Values longer than 128 bytes are hashed.
+    checked before, or limit the address as well. Values longer than 128 bytes are hashed. If the
+    header comes more than once, nobody can be told: the application might read another one.
 
     Raises:
         TypeError: `name` is no `str`.
         ValueError: `name` can't be a header's name.
 
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a header's name is a str, not {type(name).__name__}: {name!r}")
-    if _TOKEN.fullmatch(name) is None:
-        raise ValueError(f"not a header's name: {name[:80]!r}")
-    lower = name.lower()
-    wanted = lower.encode()
+    lower = header_name(name)
 
     def key(scope: Scope) -> str | None:
-        lines = [value for field, value in scope["headers"] if field == wanted]
-        return _text(f"header:{lower}", b", ".join(lines)) if lines else None
+        value = _only(scope, lower.encode())
+        return text(f"header:{lower}", value) if value else None
 
     return key
 
 
-def _text(kind: str, value: bytes) -> str:
-    """Return a key of a value, hashed if it is long; the two can't be the same text."""
-    if len(value) > _LONGEST:
-        return f"blake2b:{kind}:{blake2b(value, digest_size=32).hexdigest()}"
-    return f"{kind}:{value.decode('latin-1')}"
+def api_key(name: str = "authorization") -> Key:
+    """Charge an API key, hashed, so that neither the store nor a log has the key itself.
+
+    The scheme of `Authorization` is read in any case, so that `Bearer` and `bearer` are the same.
+
+    Args:
+        name: The header that has the key.
+
+    Raises:
+        TypeError, ValueError: As `header`.
+
+    """
+    lower = header_name(name)
+
+    def key(scope: Scope) -> str | None:
+        value = _only(scope, lower.encode())
+        if value and lower == "authorization":
+            scheme, _, rest = value.partition(b" ")
+            value = scheme.lower() + b" " + rest.strip(b" ")
+        return hashed(f"key:{lower}", value) if value else None
+
+    return key
 
 
-def _packed(host: str) -> bytes | None:
-    """Return the 4 or 16 bytes of an address, or None if it is none."""
-    try:
-        return _unmapped(inet_pton(*_plain(host)))
-    except (OSError, ValueError):
+def cookie(name: str) -> Key:
+    """Charge the value of a cookie, hashed, as it may well be a secret.
+
+    A client can send any value: charge a cookie that is checked before, or limit the address as
+    well. If it comes with several values, nobody can be told.
+
+    Raises:
+        TypeError: `name` is no `str`.
+        ValueError: `name` can't be a cookie's name.
+
+    """
+    wanted = checked(name, "a cookie").encode()
+
+    def key(scope: Scope) -> str | None:
+        values = {
+            value.strip(b' \t"')
+            for field, line in scope["headers"]
+            if field == b"cookie"
+            for each, _, value in (pair.partition(b"=") for pair in line.split(b";"))
+            if each.strip(b" \t") == wanted
+        }
+        value = values.pop() if len(values) == 1 else b""
+        return hashed(f"cookie:{name}", value) if value else None
+
+    return key
+
+
+class PathParam:
+    """A parameter of the path: the key that `path_param` returns."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, scope: Scope) -> str | None:
+        """Return the key of a request whose route was found."""
+        value = scope.get("path_params", {}).get(self.name)
+        return None if value is None else self._of(str(value))
+
+    def bound_to(self, path: Path | None) -> Key:
+        """Return the key for a rule with this path.
+
+        Raises:
+            ValueError: The path has no such parameter.
+
+        """
+        if path is None or self.name not in path.convertors:
+            where = "a rule without a path" if path is None else f"the path {path.text!r}"
+            raise ValueError(f"{where} has no parameter {self.name!r}")
+
+        def key(scope: Scope) -> str | None:
+            value = path.parameter(routed_path(scope), self.name)
+            return self._of(value) if value else None
+
+        return key
+
+    def _of(self, value: str) -> str:
+        return text(f"path:{self.name}", value.encode("utf-8", "surrogatepass"))
+
+
+def path_param(name: str) -> PathParam:
+    """Charge a parameter of the path, such as a tenant's name.
+
+    In a rule it is one of the rule's own `path`; after routing it is one of the route's. A value
+    is charged in one form: `007` of `{id:int}` is `7`. Clients can often choose it: limit the
+    address as well.
+
+    Raises:
+        TypeError: `name` is no `str`.
+        ValueError: `name` can't be a parameter's name.
+
+    """
+    return PathParam(checked(name, "a parameter"))
+
+
+def user(attribute: str = "identity") -> Key:
+    """Charge the user that an authentication middleware outside has put into the scope.
+
+    Args:
+        attribute: What tells users apart, such as `"identity"`, `"id"` or `"username"`.
+
+    Raises:
+        TypeError: `attribute` is no `str`.
+        ValueError: `attribute` can't be an attribute's name.
+
+    """
+    checked(attribute, "an attribute")
+
+    def key(scope: Scope) -> str | None:
+        who = scope.get("user")
+        if who is None or not who.is_authenticated:
+            return None
+        value = getattr(who, attribute)
+        name = "" if value is None else str(value)
+        return text("user", name.encode("utf-8", "surrogatepass")) if name else None
+
+    return key
+
+
+class Combined:
+    """Several keys as one: what `combined` returns."""
+
+    __slots__ = ("_awaits", "parts")
+
+    def __init__(self, parts: tuple[Key, ...]) -> None:
+        self.parts = parts
+        self._awaits = any(map(awaits, parts))
+
+    def bound_to(self, path: Path | None) -> Key:
+        """Return the key for a rule with this path.
+
+        Raises:
+            ValueError: The path lacks a parameter that is charged.
+
+        """
+        return Combined(tuple(bound(part, path) for part in self.parts))
+
+    def __call__(self, scope: Scope) -> str | Awaitable[str | None] | None:
+        """Return the key of a request."""
+        return self._later(scope) if self._awaits else self._now(scope)
+
+    def _now(self, scope: Scope) -> str | None:
+        texts: list[Any] = [part(scope) for part in self.parts]
+        return _joined(texts)
+
+    async def _later(self, scope: Scope) -> str | None:
+        texts: list[Any] = []
+        for part in self.parts:
+            said = part(scope)
+            texts.append(await said if isawaitable(said) else said)
+        return _joined(texts)
+
+
+def combined(*parts: Key) -> Combined:
+    """Charge several keys together, such as each user of each tenant.
+
+    The parts can't run into each other: `a` and `bc` are not `ab` and `c`. If one of them can't
+    be told, none can.
+
+    Raises:
+        TypeError: A part is no function.
+        ValueError: There are fewer than two.
+
+    """
+    if len(parts) < 2:
+        raise ValueError("combined takes two keys or more")
+    for part in parts:
+        if not callable(part):
+            raise TypeError(f"a key is a function of the scope, such as client_ip(), not {part!r}")
+    return Combined(parts)
+
+
+def bound(key: Key, path: Path | None) -> Key:
+    """Return a key for a rule with this path.
+
+    Raises:
+        ValueError: The path lacks a parameter that is charged.
+
+    """
+    return key.bound_to(path) if isinstance(key, PathParam | Combined) else key
+
+
+def awaits(function: object) -> bool:
+    """Say whether what a function returns has to be awaited."""
+    if isinstance(function, Combined):
+        return function._awaits
+    return iscoroutinefunction(function) or iscoroutinefunction(
+        getattr(type(function), "__call__", None)
+    )
+
+
+def _joined(texts: list[str | None]) -> str | None:
+    parts = [text for text in texts if text]
+    if len(parts) < len(texts):
         return None
+    return "".join(f"{len(part)}:{part}" for part in parts)
 
 
-def _plain(host: str) -> tuple[int, str]:
-    """Return an address without brackets, port and scope, and its family."""
-    if host.startswith("["):
-        host = host[1:].partition("]")[0]
-    if host.count(":") < 2:
-        return AF_INET, host.partition(":")[0]
-    return AF_INET6, host.partition("%")[0]
-
-
-def _unmapped(packed: bytes) -> bytes:
-    """Return IPv4 that is written as IPv6 as what it is."""
-    return packed[12:] if packed.startswith(_MAPPED) and len(packed) == 16 else packed
+def _only(scope: Scope, name: bytes) -> bytes | None:
+    """Return the value of a header that comes once."""
+    values = [value for field, value in scope["headers"] if field == name]
+    return values[0] if len(values) == 1 else None

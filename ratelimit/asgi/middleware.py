@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ratelimit.asgi.headers import (
-    Fields,
-    allowed_fields,
-    denied_fields,
-    policies_of,
-    policy_of,
-    quota_exceeded,
-    reduced_capacity,
-    with_fields,
-)
-from ratelimit.asgi.identity import Scope
-from ratelimit.asgi.rules import Rule, checked
-from ratelimit.async_limiter import AsyncLimiter
-from ratelimit.errors import RateLimitExceeded, StoreError
-from ratelimit.stores.constant import refused
+from ratelimit.asgi.answers import REFUSED, Answers
+from ratelimit.asgi.holding import Holding
+from ratelimit.asgi.listening import HungUp, Listener
+from ratelimit.asgi.matching import RuleSet
+from ratelimit.asgi.plan import give_back_calmly
+from ratelimit.asgi.rule_book import RuleBook
+from ratelimit.asgi.settling import Settlement
+from ratelimit.asgi.state import open_room, room_of
+from ratelimit.errors import RateLimitExceeded
+from ratelimit.quota import whole
 from ratelimit.stores.opening import open_async_store
 
 if TYPE_CHECKING:
-    from ratelimit.decision import Decision
+    from collections.abc import Iterable
+
+    from ratelimit.asgi.headers import Style, Tell
+    from ratelimit.asgi.plan import Plan
+    from ratelimit.asgi.problems import Body
+    from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
+    from ratelimit.asgi.rules import Rule
+    from ratelimit.asgi.state import Hook, Room
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
-    from ratelimit.stores.opening import OnError
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_log = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
@@ -43,23 +34,33 @@ class RateLimitMiddleware:
 
     All rules that a request matches are one decision, all or nothing. A request that is denied
     is answered with 429, and with 503 if the store can't decide; one that is allowed is held back
-    for as long as a leaky bucket says. The decision is left in `scope["state"]["ratelimit"]`. A
-    `RateLimitExceeded` that comes out of the application becomes a 429 too. CORS preflights and
-    WebSockets aren't counted.
+    for as long as a leaky bucket says. What was decided, here or inside of the application, is
+    told in the fields of the response, and at hand by `decisions(request)`. A `RateLimitExceeded`
+    that comes out of the application becomes a 429 too. CORS preflights and WebSockets aren't
+    counted.
 
     Args:
         app: The application.
-        rules: What is limited; the order makes no difference.
+        rules: What is limited; the order makes no difference. A `RuleBook` can change them later.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
             `MemoryStore` of its own if not given. One opened from a URL is closed at shutdown.
         on_error: What to do while the store can't decide: `"local"` (decide in this process's
             memory), `"open"` (allow all), or `"closed"` or `"raise"` (answer with 503; only
-            `"raise"` goes on asking the store). A `FallbackStore` says so itself.
+            `"raise"` goes on asking the store). A rule may have its own; a `FallbackStore` says so
+            itself.
         nodes: Among how many processes a limit is shared while each decides for itself.
+        headers: Which fields are sent: `"draft-11"`, `"draft-06"`, `"x-ratelimit"` or `"none"`.
+        tell: Whether they tell of `"all"` limits of a request, or of the `"tightest"`.
+        body: How refusals are written: `"problem"` details, or `"text"`.
+        on_denied: The ASGI application that answers a request that was denied, unless its rule
+            has one. What it answers with 429 gets the fields too.
+        on_decision: A function that is called with the scope, the `Limit` and the `Decision` once
+            for each decision, as soon as it is taken.
+        max_waiting: How many requests may be held back at once.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is no rule, two have one name, or another argument can't be used.
+        ValueError: There is no rule, two have one name, or an argument can't be used.
 
     """
 
@@ -67,25 +68,83 @@ class RateLimitMiddleware:
         self,
         app: Application,
         *,
-        rules: Iterable[Rule],
+        rules: Iterable[Rule] | RuleBook,
         store: AsyncStore | MemoryStore | str | None = None,
         on_error: OnError = "local",
         nodes: int = 1,
+        headers: Style = "draft-11",
+        tell: Tell = "all",
+        body: Body = "problem",
+        on_denied: Application | None = None,
+        on_decision: Hook | None = None,
+        max_waiting: int = 1000,
     ) -> None:
         self.app = app
-        self.rules = checked(rules)
-        self._store = open_async_store(store, on_error, nodes)
+        self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
+        self._store = open_async_store(store)
+        self._stores = partial(self._store_of, on_error, nodes)
         self._closes = isinstance(store, str)
-        self._plans: dict[tuple[int, ...], _Plan] = {}
+        self._answers = Answers(headers, tell, body, on_denied)
+        self._hook = on_decision
+        self._holding = Holding(whole(max_waiting, "max_waiting", 0))
+        self._read()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules as they are now."""
+        return self._book.rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
         if scope["type"] == "http":
-            await self._serve(scope, receive, _Response(scope, send))
+            await self._serve(scope, receive, send)
             return
         if scope["type"] == "lifespan" and self._closes:
             send = self._closing(send)
         await self.app(scope, receive, send)
+
+    def _read(self) -> RuleSet:
+        """Read the rules, which states are kept by name outlive."""
+        self._seen = self._book.rules
+        self._set = RuleSet(self._seen, lambda _: self._store)
+        return self._set
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outermost = room_of(scope) is None
+        room = open_room(scope, self._hook)
+        rules = self._set if self._book.rules is self._seen else self._read()
+        plan = rules.plan_of(scope)
+        tell = self._answers.telling(scope, send, room) if outermost else send
+        try:
+            if plan is not None and not plan.is_plain:
+                await self._hold(plan, scope, receive, tell, room)
+            elif plan is None or await plan.decide(scope, room):
+                await self.app(scope, receive, tell)
+            else:
+                await self._answers.deny(plan, scope, receive, send, room)
+        except HungUp:
+            await give_back_calmly(room.entries)
+        except REFUSED as error:
+            if room.started or not outermost:
+                raise
+            await self._answers.refuse(error, scope, receive, send, room)
+
+    async def _hold(
+        self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
+    ) -> None:
+        """Serve a request that may have to wait, or whose response says if it counts."""
+        listener = Listener(receive)
+        settlement = Settlement(plan, room, send)
+        try:
+            if not await self._holding.decide(plan, scope, room, listener):
+                await self._answers.deny(plan, scope, listener.receiver, send, room)
+                return
+            await self.app(scope, listener.receiver, settlement.send if plan.counts else send)
+        except Exception as error:
+            await settlement.settle(_response_to(error))
+            raise
+        finally:
+            listener.close()
 
     def _closing(self, send: Send) -> Send:
         """Close the store when the application has shut down: a server waits no longer then."""
@@ -97,130 +156,8 @@ class RateLimitMiddleware:
 
         return close_and_send
 
-    async def _serve(self, scope: Scope, receive: Receive, response: _Response) -> None:
-        try:
-            await self._limit(scope, receive, response)
-        except RateLimitExceeded as error:
-            if response.started:
-                raise
-            await response.deny(error.decision, policies_of(error.decision))
-        except StoreError as error:
-            if response.started:
-                raise
-            _log.error("a rate limit could not be checked: %s", error)
-            await response.refuse(*reduced_capacity(), [])
 
-    async def _limit(self, scope: Scope, receive: Receive, response: _Response) -> None:
-        plan = self._plan_of(scope)
-        if plan is not None:
-            decision = await plan.hit(scope)
-            scope.setdefault("state", {})["ratelimit"] = decision
-            if not decision:
-                await response.deny(decision, plan.policies)
-                return
-            response.fields = allowed_fields(decision, plan.policies)
-            await plan.wait_out(decision)
-        await self.app(scope, receive, response.send)
-
-    def _plan_of(self, scope: Scope) -> _Plan | None:
-        """Return what to do for the rules that a request matches, or None if it matches none."""
-        method = scope["method"].upper()
-        if method == "OPTIONS" and _is_preflight(scope):
-            return None
-        path = _path(scope)
-        rules = self.rules
-        matching = tuple(i for i, rule in enumerate(rules) if rule.matches(method, path))
-        if not matching:
-            return None
-        plan = self._plans.get(matching)
-        if plan is None:
-            plan = self._plans[matching] = _Plan([rules[i] for i in matching], self._store)
-        return plan
-
-
-class _Plan:
-    """What to do for the requests that match the same rules."""
-
-    __slots__ = ("_limiter", "_rules", "policies")
-
-    def __init__(self, rules: list[Rule], store: AsyncStore) -> None:
-        self._rules = rules
-        self._limiter = AsyncLimiter({rule.name: rule.algorithm for rule in rules}, store=store)
-        self.policies = b", ".join(policy_of(rule.name, rule.algorithm) for rule in rules)
-
-    async def hit(self, scope: Scope) -> Decision:
-        """Decide all rules as one."""
-        keys = {rule.name: rule.key_of(scope) for rule in self._rules}
-        costs = {rule.name: rule.cost_of(scope) for rule in self._rules}
-        return await self._limiter.hit(keys, costs)
-
-    async def wait_out(self, decision: Decision) -> None:
-        """Hold a request back until its turn; if it is given up before, it isn't charged."""
-        delay = decision.delay
-        if not delay:
-            return
-        try:
-            await asyncio.sleep(delay)
-        except BaseException:
-            await asyncio.shield(self._give_back(decision))
-            raise
-
-    async def _give_back(self, decision: Decision) -> None:
-        try:
-            await self._limiter.refund(decision)
-        except StoreError as error:
-            _log.warning("a rate limit could not be given back: %s", error)
-
-
-class _Response:
-    """What goes back to the client."""
-
-    __slots__ = ("_scope", "_send", "fields", "started")
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._scope = scope
-        self._send = send
-        self.fields: Fields = []
-        self.started = False
-
-    async def send(self, message: Message) -> None:
-        """Pass a message of the application's on, the first one with our fields."""
-        if message["type"] == "http.response.start" and not self.started:
-            self.started = True
-            if self.fields:
-                headers = with_fields(message.get("headers", ()), self.fields)
-                message = {**message, "headers": headers}
-        await self._send(message)
-
-    async def deny(self, decision: Decision, policies: bytes) -> None:
-        """Answer in place of the application that a limit denied."""
-        if refused(decision):
-            await self.refuse(*reduced_capacity(), [])
-            return
-        await self.refuse(*quota_exceeded(decision), denied_fields(decision, policies))
-
-    async def refuse(self, status: int, body: bytes, fields: Fields) -> None:
-        """Answer in place of the application."""
-        headers = [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-            *fields,
-        ]
-        body = b"" if self._scope["method"].upper() == "HEAD" else body
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
-
-
-def _is_preflight(scope: Scope) -> bool:
-    """Say whether a browser asks for permission; it can't be told to wait."""
-    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
-
-
-def _path(scope: Scope) -> str:
-    """Return the path that the application routes by: without its root path."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and (path == root or path.startswith(f"{root}/")):
-        path = path[len(root) :]
-    return path or "/"
+def _response_to(error: Exception) -> Message:
+    """Return the start of the response that an error becomes."""
+    status = 429 if isinstance(error, RateLimitExceeded) else 500
+    return {"type": "http.response.start", "status": status, "headers": []}

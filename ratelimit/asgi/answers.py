@@ -1,0 +1,189 @@
+"""How a refusal is answered, and a response told of."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, get_args
+
+from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
+from ratelimit.asgi.headers import STYLES, Style, Tell, longest, tightest, waits_of, with_fields
+from ratelimit.asgi.holding import Crowded
+from ratelimit.asgi.limit import Notice, seconds
+from ratelimit.asgi.plan import give_back_calmly
+from ratelimit.asgi.problems import (
+    Body,
+    Refusal,
+    detail_of,
+    quota_exceeded,
+    reduced_capacity,
+    unknown_client,
+)
+from ratelimit.asgi.rules import check_function
+from ratelimit.errors import RateLimitExceeded, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from ratelimit.asgi.headers import Waits
+    from ratelimit.asgi.limit import Told
+    from ratelimit.asgi.plan import Plan
+    from ratelimit.asgi.protocol import Application, Fields, Message, Receive, Scope, Send
+    from ratelimit.asgi.state import Room
+    from ratelimit.decision import Decision
+
+REFUSED = (RateLimitExceeded, StoreError, UnknownClient, NoAlgorithm, Crowded)
+"""What keeps a request from being served."""
+
+_STATUSES = (429, 503)
+_UNCHECKED = "The rate limit could not be checked; try again later."
+
+_logger = logging.getLogger(__name__)
+
+
+class Answers:
+    """How clients are answered.
+
+    Args:
+        style: Which header fields are sent.
+        tell: Whether they tell of all limits, or of the tightest.
+        body: How refusals are written.
+        on_denied: What answers a request that was denied, unless its rule has something.
+
+    Raises:
+        TypeError: `on_denied` is no function.
+        ValueError: One of the others is none of its values.
+
+    """
+
+    def __init__(self, style: Style, tell: Tell, body: Body, on_denied: Application | None) -> None:
+        _check(style, Style, "headers")
+        _check(tell, Tell, "tell")
+        _check(body, Body, "body")
+        check_function(on_denied, "on_denied")
+        self._body: Body = body
+        self._on_denied = on_denied
+        self._fielding = STYLES[style]
+        self._names = self._fielding.names
+        self._all = tell == "all"
+
+    def started(self, scope: Scope, message: Message, room: Room) -> Message:
+        """Return the start of a response with the fields of what was decided."""
+        told = room.told
+        if not told:
+            return message
+        waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
+        fields = self._fields(told, waits)
+        headers = with_fields(message.get("headers", ()), fields, self._names)
+        if waits and not any(name.lower() == b"retry-after" for name, _ in headers):
+            headers += _retry_after(waits)
+        return {**message, "headers": headers}
+
+    def telling(self, scope: Scope, send: Send, room: Room) -> Send:
+        """Return a `send` that adds the fields to the start of the response."""
+
+        def tell(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start" and not room.started:
+                room.started = True
+                message = self.started(scope, message, room)
+            return send(message)
+
+        return tell
+
+    async def deny(
+        self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
+    ) -> None:
+        """Answer that rules of a plan denied, and give back what others charged before."""
+        denied = [entry for entry in room.told if not entry[1].allowed]
+        await give_back_calmly(room.entries)
+        rules = [plan.rules[limit.name].rule for limit, _ in denied if limit.name in plan.rules]
+        apps = [rule.on_denied for rule in rules if rule.on_denied is not None]
+        app = apps[0] if apps else self._on_denied
+        await self._answer(app, scope, receive, send, room, denied)
+
+    async def refuse(
+        self, error: Exception, scope: Scope, receive: Receive, send: Send, room: Room
+    ) -> None:
+        """Answer what kept a request from being served."""
+        if isinstance(error, RateLimitExceeded):
+            denied = _denied(error.decision, room)
+            if any(entry in room.entries for entry in denied):
+                await give_back_calmly(room.entries)
+            await self._answer(self._on_denied, scope, receive, send, room, denied)
+            return
+        if isinstance(error, StoreError):
+            _logger.error("a rate limit could not be checked: %s", error)
+        else:
+            await give_back_calmly(room.entries)
+        await self._send(scope, send, self._refusal(error), [])
+
+    async def _answer(
+        self,
+        app: Application | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        room: Room,
+        denied: Sequence[Told],
+    ) -> None:
+        """Answer a denial as the application wants it to be, or as we do if it can't."""
+        if app is None:
+            await self._tell_denied(scope, send, room, denied)
+            return
+        try:
+            await app(scope, receive, self.telling(scope, send, room))
+        except Exception:
+            if room.started:
+                raise
+            _logger.exception("on_denied fails")
+            await self._tell_denied(scope, send, room, denied)
+
+    async def _tell_denied(
+        self, scope: Scope, send: Send, room: Room, denied: Sequence[Told]
+    ) -> None:
+        """Answer which limits denied, and for how long."""
+        waits = waits_of(denied, scope)
+        if not waits:
+            limit, decision = tightest(denied)
+            waits = {limit.name: seconds(decision.retry_after_us)}
+        refused = [told for told in denied if told[0].name in waits]
+        others = [told for told in room.told if told not in refused]
+        answer = quota_exceeded(self._body, tuple(waits), detail_of(refused, longest(waits)))
+        fields = self._fields([*others, *refused], waits) + _retry_after(waits)
+        await self._send(scope, send, answer, fields)
+
+    def _refusal(self, error: Exception) -> Refusal:
+        if isinstance(error, UnknownClient):
+            return unknown_client(self._body, str(error))
+        if isinstance(error, Crowded):
+            return reduced_capacity(self._body, "Too many requests are waiting; try again later.")
+        return reduced_capacity(self._body, _UNCHECKED)
+
+    async def _send(self, scope: Scope, send: Send, answer: Refusal, fields: Fields) -> None:
+        """Send an answer in place of the application's."""
+        status, body, own = answer
+        start = {"type": "http.response.start", "status": status, "headers": own + fields}
+        body = b"" if scope["method"].upper() == "HEAD" else body
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    def _fields(self, told: Sequence[Told], waits: Waits) -> Fields:
+        return self._fielding.fields(told if self._all else [tightest(told)], waits)
+
+
+def _retry_after(waits: Waits) -> Fields:
+    wait = longest(waits)
+    return [] if wait is None else [(b"retry-after", b"%d" % wait)]
+
+
+def _denied(decision: Decision, room: Room) -> list[Told]:
+    """Return the limits of a decision; those of the room as they are in it."""
+    known: dict[int, Told] = {id(entry[1]): entry for entry in room.entries}
+    return [
+        known.get(id(part)) or (Notice(part.name, part.page.algorithm), part)
+        for part in decision.limits.values()
+    ]
+
+
+def _check(value: object, kind: object, what: str) -> None:
+    if value not in get_args(kind):
+        raise ValueError(f"{what} is one of {get_args(kind)}, not {value!r}")

@@ -1,0 +1,111 @@
+"""Hold requests back until it is their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ratelimit.asgi.plan import give_back_calmly, hit
+from ratelimit.waiting import AsyncPlace, Deadline, Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ratelimit.asgi.limit import Entry
+    from ratelimit.asgi.listening import Listener
+    from ratelimit.asgi.plan import Plan
+    from ratelimit.asgi.protocol import Scope
+    from ratelimit.asgi.state import Room
+
+
+class Crowded(Exception):
+    """As many requests as may be are held back already."""
+
+
+class Holding:
+    """Where requests wait: first come, first served, by the keys that they wait for.
+
+    Args:
+        most: How many requests may be held back at once.
+
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        """How many are held back now."""
+        self._lines = Lines(AsyncPlace)
+
+    async def decide(self, plan: Plan, scope: Scope, room: Room, listener: Listener) -> bool:
+        """Decide a plan as soon as all of its rules allow; whether they do in time.
+
+        Raises:
+            Crowded: Too many are held back to wait for a turn that was had.
+            HungUp: The client has hung up; nothing is charged.
+            StoreError: The store can't decide.
+
+        """
+        if plan.waits:
+            room.add(scope, await self._hit(plan, scope, listener))
+            if not all(decision for _, decision in room.entries):
+                return False
+            await plan.shadow(scope, room)
+        elif not await plan.decide(scope, room):
+            return False
+        await self._wait_out(room.told, listener)
+        return True
+
+    async def _hit(self, plan: Plan, scope: Scope, listener: Listener) -> list[Entry]:
+        """Charge all parts as soon as all of them allow, or return why that is too late."""
+        parts = await plan.parts(scope)
+        patience = plan.patience(parts)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience
+        cost = max((part.cost for part in parts), default=0)
+        place = self._lines.join((id(loop), plan.line(parts)), cost)
+        try:
+            if place.ahead and not await self._turn(place, patience, listener):
+                return await hit(parts)
+            while True:
+                entries = await hit(parts)
+                wait = plan.wait_of(entries)
+                if not wait or loop.time() + wait > end or self.held >= self.most:
+                    return entries
+                await self._sleep(wait, listener)
+        finally:
+            self._lines.leave(place)
+
+    async def _wait_out(self, entries: Iterable[Entry], listener: Listener) -> None:
+        """Wait for a turn; if it is given up before, it isn't charged."""
+        entries = list(entries)
+        delay = max((decision.delay for _, decision in entries), default=0)
+        if not delay:
+            return
+        try:
+            await self._sleep(delay, listener)
+        except BaseException:
+            await give_back_calmly(entries)
+            raise
+
+    async def _sleep(self, seconds: float, listener: Listener) -> None:
+        with self._held():
+            await listener.wait_for(asyncio.sleep(seconds))
+
+    async def _turn(self, place: AsyncPlace, patience: float, listener: Listener) -> bool:
+        """Wait for the first place in the line; whether it was had in time."""
+        try:
+            with self._held():
+                return await listener.wait_for(place.wait(Deadline(patience)))
+        except Crowded:
+            return False
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        if self.held >= self.most:
+            raise Crowded
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1

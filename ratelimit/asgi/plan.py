@@ -1,0 +1,198 @@
+"""What to do for requests that match the same rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from ratelimit.algorithms.base import Algorithm
+from ratelimit.asgi.asking import LONGEST_KEY, NoAlgorithm, UnknownClient
+from ratelimit.asgi.state import give_back
+from ratelimit.errors import StoreError
+from ratelimit.limits import wait_of
+from ratelimit.stores.base import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from ratelimit.asgi.asking import BoundRule
+    from ratelimit.asgi.limit import Entry, Limit, Part
+    from ratelimit.asgi.protocol import Scope
+    from ratelimit.asgi.state import Room
+    from ratelimit.stores.base import AsyncStore
+
+_log = logging.getLogger(__name__)
+
+
+class Plan:
+    """What to do for the requests that match the same rules, worked out once."""
+
+    def __init__(self, rules: Sequence[BoundRule]) -> None:
+        self.rules = {bound.rule.name: bound for bound in rules}
+        self.enforced = [bound for bound in rules if not bound.rule.shadow]
+        self._shadows = [bound for bound in rules if bound.rule.shadow]
+        self.waits = {each.rule.name: each.rule.wait for each in self.enforced if each.rule.wait}
+        """How many seconds a rule holds a request back instead of denying it."""
+        self.delays = any(map(_delays, self.enforced))
+        """Whether requests that are allowed may have to wait for their turn."""
+        self.counts = any(bound.rule.count_if for bound in rules)
+        """Whether the response says if a request counts."""
+        self.is_plain = not (self.waits or self.delays or self.counts)
+        """Whether a request is charged and served at once, and that is all."""
+        self._quick = _quick(self.enforced) if not self.waits else None
+
+    async def decide(self, scope: Scope, room: Room) -> bool:
+        """Decide all rules as one, and leave the decisions in the room; whether they allow."""
+        entries = None if self._quick is None else await self._quick(scope)
+        if entries is None:
+            entries = await hit(await self.parts(scope))
+        room.add(scope, entries)
+        for _, decision in entries:
+            if not decision:
+                return False
+        if self._shadows:
+            await self.shadow(scope, room)
+        return True
+
+    async def parts(self, scope: Scope) -> list[Part]:
+        """Return what to ask for a request.
+
+        Raises:
+            UnknownClient: It can't be told whom to charge.
+            NoAlgorithm: It can't be told how to count.
+
+        """
+        every = [await bound.part(scope) for bound in self.enforced]
+        return [part for part in every if part is not None]
+
+    async def shadow(self, scope: Scope, room: Room) -> None:
+        """Decide the rules that only report, and leave the decisions in the room."""
+        parts = []
+        for bound in self._shadows:
+            with suppress(UnknownClient, NoAlgorithm):
+                parts.append(await bound.part(scope))
+        try:
+            room.add(scope, await hit([part for part in parts if part is not None]))
+        except StoreError as error:
+            _log.warning("a rate limit that only reports could not be checked: %s", error)
+
+    def patience(self, parts: Iterable[Part]) -> float:
+        """Return how many seconds a request with these parts may be held back."""
+        return min((wait for part in parts if (wait := self.waits.get(part.limit.name))), default=0)
+
+    def line(self, parts: Iterable[Part]) -> Hashable:
+        """Return what tells the lines of those who wait apart."""
+        return tuple((part.limit.name, part.key) for part in parts if part.limit.name in self.waits)
+
+    def wait_of(self, entries: Iterable[Entry]) -> float:
+        """Return the seconds until a request that was denied could be allowed.
+
+        It is 0 if it was allowed, and infinite if a rule denied that doesn't hold back.
+        """
+        denied = [entry for entry in entries if not entry[1].allowed]
+        return max((self._wait_of(*entry) for entry in denied), default=0)
+
+    def _wait_of(self, limit: Limit, decision: Any) -> float:
+        return wait_of(decision) / 1_000_000 if limit.name in self.waits else inf
+
+
+async def hit(parts: Sequence[Part]) -> list[Entry]:
+    """Charge all parts if all of them allow, else none.
+
+    Parts in different stores are asked store by store, and what was charged is given back if a
+    later one denies or fails.
+
+    Raises:
+        StoreError: A store can't decide.
+
+    """
+    by_store: dict[AsyncStore, list[Part]] = {}
+    for part in parts:
+        by_store.setdefault(part.limit.store, []).append(part)
+    entries: list[Entry] = []
+    try:
+        for store, mine in by_store.items():
+            asks = [Ask(limit.ledger, key, cost) for limit, key, cost in mine]
+            decisions = await store.hit_all(asks)
+            entries += zip((part.limit for part in mine), decisions, strict=True)
+            if not all(decisions):
+                break
+        else:
+            return entries
+    except BaseException:
+        await give_back_calmly(entries)
+        raise
+    await give_back_calmly(entries)
+    return entries
+
+
+async def give_back_calmly(entries: Iterable[Entry]) -> None:
+    """Give back what was charged, also if the request is cancelled meanwhile.
+
+    What can't be given back stays charged, and the log says so.
+    """
+    charged = [entry for entry in entries if entry[1].spent]
+    if charged:
+        await asyncio.shield(_give_back(charged))
+
+
+async def _give_back(entries: list[Entry]) -> None:
+    try:
+        await give_back(entries)
+    except StoreError as error:
+        _log.warning("a rate limit could not be given back: %s", error)
+
+
+def _delays(bound: BoundRule) -> bool:
+    return bound.fixed is None or type(bound.fixed.algorithm).delay is not Algorithm.delay
+
+
+def _quick(rules: Sequence[BoundRule]) -> Callable[[Scope], Any] | None:
+    """Return what decides rules of which nothing but the keys has to be asked for.
+
+    Keys that several rules have in common are asked for once. It returns None if a key can't be
+    used, so that it has to be asked for with more care.
+    """
+    limits = [bound.fixed for bound in rules if bound.is_quick and bound.fixed is not None]
+    if len(limits) < len(rules) or len({limit.store for limit in limits}) > 1:
+        return None
+    if len(rules) == 1:
+        return _quick_hit(limits[0], rules[0])
+    keys = list(dict.fromkeys(bound.key for bound in rules))
+    asked = [
+        (limit.ledger, keys.index(bound.key), bound.cost or 0)
+        for limit, bound in zip(limits, rules, strict=True)
+    ]
+    hit_all = limits[0].store.hit_all
+
+    async def decide(scope: Scope) -> list[Entry] | None:
+        try:
+            said: list[Any] = [key(scope) for key in keys]
+        except Exception:
+            return None
+        for key in said:
+            if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+                return None
+        asks = [Ask(ledger, said[index], cost) for ledger, index, cost in asked]
+        return list(zip(limits, await hit_all(asks), strict=True))
+
+    return decide
+
+
+def _quick_hit(limit: Limit, bound: BoundRule) -> Callable[[Scope], Any]:
+    """Return what decides a rule that is alone."""
+    key_of, hit, cost = bound.key, limit.ledger.hit, bound.cost or 0
+
+    async def decide(scope: Scope) -> list[Entry] | None:
+        try:
+            key: Any = key_of(scope)
+        except Exception:
+            return None
+        if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+            return None
+        return [(limit, await hit(key, cost))]
+
+    return decide

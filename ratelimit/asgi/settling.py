@@ -1,0 +1,65 @@
+"""Give back what a response says doesn't count."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ratelimit.asgi.plan import give_back_calmly
+from ratelimit.errors import StoreError
+from ratelimit.stores.base import Ask
+
+if TYPE_CHECKING:
+    from ratelimit.asgi.limit import Entry
+    from ratelimit.asgi.plan import Plan
+    from ratelimit.asgi.protocol import Message, Send
+    from ratelimit.asgi.state import Room
+
+_log = logging.getLogger(__name__)
+
+
+class Settlement:
+    """What was charged for a request in advance, until its response says whether it counts.
+
+    It is settled before the client hears of the response, so that whoever asks again after a
+    response that didn't count finds it given back.
+    """
+
+    __slots__ = ("_open", "_plan", "_room", "_send")
+
+    def __init__(self, plan: Plan, room: Room, send: Send) -> None:
+        self._plan = plan
+        self._room = room
+        self._send = send
+        self._open = True
+
+    async def send(self, message: Message) -> None:
+        """Settle when the response starts, and pass every message on."""
+        if message["type"] == "http.response.start":
+            await self.settle(message)
+        await self._send(message)
+
+    async def settle(self, response: Message) -> None:
+        """Give back what this response says doesn't count; the first response decides."""
+        if not self._open:
+            return
+        self._open = False
+        rules = self._plan.rules
+        free = [
+            entry
+            for entry in self._room.entries
+            if entry[0].name in rules and not rules[entry[0].name].counts(response)
+        ]
+        await give_back_calmly(free)
+        self._room.entries += [await _looked_at_again(entry) for entry in free]
+
+
+async def _looked_at_again(entry: Entry) -> Entry:
+    """Return what a limit says after something was given back."""
+    limit, decision = entry
+    try:
+        (again,) = await limit.store.peek_all([Ask(limit.ledger, decision.key, 0)])
+    except StoreError as error:
+        _log.warning("a rate limit could not be looked at again: %s", error)
+        return entry
+    return limit, again

@@ -1,0 +1,177 @@
+"""What was decided on a request, for those who come later.
+
+`scope["state"]["ratelimit"]` is the request's `Room`. Whoever decides on the request (middleware,
+decorators, dependencies) leaves its decisions there with `record`, in the order in which they are
+taken; the outermost middleware tells them to the client when the response starts, and gives back
+what they charged if one that came later denies. Applications read them with `decisions`, and
+change them with `charge` and `refund`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ratelimit.asgi.protocol import scope_of
+from ratelimit.limits import taken_from
+from ratelimit.stores.base import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ratelimit.asgi.limit import Entry, Limit
+    from ratelimit.asgi.protocol import Connection, Scope
+    from ratelimit.decision import Decision
+    from ratelimit.stores.base import AsyncStore
+
+    Hook = Callable[[Scope, Limit, Decision], object]
+    """What is called once for each decision, as soon as it is taken."""
+
+STATE = "state"
+ROOM = "ratelimit"
+
+_logger = logging.getLogger(__name__)
+
+
+class Room:
+    """The decisions on one request."""
+
+    __slots__ = ("entries", "hook", "started")
+
+    def __init__(self, hook: Hook | None = None) -> None:
+        self.entries: list[Entry] = []
+        """All of them, in the order in which they were taken."""
+        self.hook = hook
+        self.started = False
+        """Whether the response has started, so that nothing can be told any more."""
+
+    def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
+        """Keep decisions that were just taken, and call the hook for each."""
+        entries = list(entries)
+        self.entries += entries
+        if self.hook is None:
+            return
+        for limit, decision in entries:
+            try:
+                self.hook(scope, limit, decision)
+            except Exception:
+                _logger.exception("on_decision failed for the limit %r", limit.name)
+
+    @property
+    def latest(self) -> list[Entry]:
+        """The last decision of each limit."""
+        return list({entry[0].name: entry for entry in self.entries}.values())
+
+    @property
+    def told(self) -> list[Entry]:
+        """What clients are told: the last decision of each limit that doesn't only report."""
+        entries = self.entries
+        if len(entries) > 1:
+            entries = self.latest
+        return [entry for entry in entries if not entry[0].shadow]
+
+
+def room_of(scope: Scope) -> Room | None:
+    """Return a request's room, if anything has been decided on it or a middleware waits for it."""
+    state: Mapping[str, Room] | None = scope.get(STATE)
+    return None if state is None else state.get(ROOM)
+
+
+def open_room(scope: Scope, hook: Hook | None = None) -> Room:
+    """Return a request's room, a new one if it has none."""
+    room = room_of(scope)
+    if room is None:
+        room = Room(hook)
+        state = scope.get(STATE)
+        if state is None:
+            state = scope[STATE] = {}
+        state[ROOM] = room
+    return room
+
+
+def record(request: Scope | Connection, *entries: Entry) -> None:
+    """Leave decisions that were just taken, each with its limit, for those who come later."""
+    scope = scope_of(request)
+    open_room(scope).add(scope, entries)
+
+
+def decisions(request: Scope | Connection) -> dict[str, Decision]:
+    """Return what was decided on a request, by the limits' names, in the order it was taken.
+
+    Of a limit that decided more than once it is the last decision. Limits that only report are
+    among them.
+
+    Args:
+        request: A scope, or an object that has one, such as Starlette's `Request`.
+
+    """
+    room = room_of(scope_of(request))
+    return {} if room is None else {limit.name: decision for limit, decision in room.latest}
+
+
+async def charge(request: Scope | Connection, cost: int, name: str | None = None) -> Decision:
+    """Spend more on a request, whatever there is left: what is known only after the work.
+
+    What goes beyond the limit is a debt, up to the algorithm's `max_debt`. If the response hasn't
+    started, it tells what is left afterwards.
+
+    Args:
+        request: A scope, or an object that has one, such as Starlette's `Request`.
+        cost: How many units.
+        name: The limit to charge. It can be left out if only one has decided on the request.
+
+    Raises:
+        TypeError, ValueError: The cost is no whole number or negative.
+        LookupError: No such limit has decided on the request, or several have and none is named.
+        StoreError: The store could not do it.
+
+    """
+    scope = scope_of(request)
+    room = open_room(scope)
+    limit, decision = _one(room.latest, name)
+    (charged,) = await limit.store.charge_all([Ask(limit.ledger, decision.key, cost)])
+    room.add(scope, [(limit, charged)])
+    return charged
+
+
+async def refund(request: Scope | Connection, name: str | None = None) -> bool:
+    """Give back what was charged for a request, at most once.
+
+    Args:
+        request: A scope, or an object that has one, such as Starlette's `Request`.
+        name: The limit; all that have decided on the request if not given.
+
+    Returns:
+        Whether anything could still be given back.
+
+    Raises:
+        StoreError: The store could not do it.
+
+    """
+    room = open_room(scope_of(request))
+    return await give_back(entry for entry in room.entries if name is None or entry[0].name == name)
+
+
+async def give_back(entries: Iterable[Entry]) -> bool:
+    """Give back what the decisions charged; whether anything could be."""
+    by_store: dict[AsyncStore, list[Decision]] = {}
+    for limit, decision in entries:
+        by_store.setdefault(limit.store, []).append(decision)
+    given = [
+        await store.refund_all(taken)
+        for store, each in by_store.items()
+        if (taken := taken_from(each, None))
+    ]
+    return any(given)
+
+
+def _one(entries: list[Entry], name: str | None) -> Entry:
+    if name is None and len(entries) == 1:
+        return entries[0]
+    for entry in entries:
+        if entry[0].name == name:
+            return entry
+    names = ", ".join(repr(limit.name) for limit, _ in entries) or "no limit"
+    if name is None:
+        raise LookupError(f"name the limit to charge: {names} decided on this request")
+    raise LookupError(f"{name!r} hasn't decided on this request; {names} did")

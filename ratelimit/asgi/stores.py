@@ -1,0 +1,63 @@
+"""In which store a rule's states are kept, by what is to happen when the store is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ratelimit.stores.fallback import AsyncFallbackStore
+from ratelimit.stores.opening import open_async_store
+
+if TYPE_CHECKING:
+    from ratelimit.asgi.rules import Rule
+    from ratelimit.stores.base import AsyncStore
+    from ratelimit.stores.memory import MemoryStore
+    from ratelimit.stores.opening import OnError
+
+
+class Stores:
+    """One store, with another behind it for each policy that a rule has.
+
+    Args:
+        store: The store, or its URL.
+        on_error: What to do while it is gone, unless a rule says something else.
+        nodes: Among how many processes a limit is shared then.
+
+    Raises:
+        TypeError, ValueError, ImportError: As `open_async_store`.
+
+    """
+
+    def __init__(
+        self, store: AsyncStore | MemoryStore | str | None, on_error: OnError, nodes: int
+    ) -> None:
+        self._first = open_async_store(store)
+        self._usual = on_error
+        self._nodes = nodes
+        self._by_policy: dict[OnError, AsyncStore] = {}
+        self._with(on_error)
+
+    def of(self, rule: Rule) -> AsyncStore:
+        """Return the store of a rule.
+
+        Raises:
+            ValueError: The rule has a policy of its own, and the store has one already.
+
+        """
+        if rule.on_error is None:
+            return self._with(self._usual)
+        if isinstance(self._first, AsyncFallbackStore):
+            raise ValueError(
+                f"the store says itself what to do when it is gone: leave out the on_error "
+                f"{rule.on_error!r} of the rule {rule.name!r}"
+            )
+        return self._with(rule.on_error)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        for store in set(self._by_policy.values()):
+            await store.aclose()
+
+    def _with(self, policy: OnError) -> AsyncStore:
+        if policy not in self._by_policy:
+            self._by_policy[policy] = open_async_store(self._first, policy, self._nodes)
+        return self._by_policy[policy]
