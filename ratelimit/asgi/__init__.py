@@ -5,6 +5,7 @@ from ratelimit.asgi.identity import api_key, combined, cookie, header, path_para
 from ratelimit.asgi.limit import Limit
 from ratelimit.asgi.middleware import RateLimitMiddleware
 from ratelimit.asgi.rule_book import RuleBook
+from ratelimit.asgi.rule_file import RuleFile
 from ratelimit.asgi.rules import Rule
 from ratelimit.asgi.state import charge, decisions, record, refund
 
@@ -13,6 +14,7 @@ __all__ = [
     "RateLimitMiddleware",
     "Rule",
     "RuleBook",
+    "RuleFile",
     "api_key",
     "charge",
     "client_ip",

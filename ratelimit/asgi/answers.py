@@ -6,14 +6,13 @@ import logging
 from typing import TYPE_CHECKING, get_args
 
 from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
-from ratelimit.asgi.headers import STYLES, Style, Tell, longest, tightest, waits_of, with_fields
+from ratelimit.asgi.headers import STYLES, Style, Tell, Tightest, longest, tightest, waits_of
 from ratelimit.asgi.holding import Crowded
 from ratelimit.asgi.limit import Notice, seconds
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.problems import (
     Body,
     Refusal,
-    detail_of,
     quota_exceeded,
     reduced_capacity,
     unknown_client,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from ratelimit.asgi.headers import Waits
-    from ratelimit.asgi.limit import Told
+    from ratelimit.asgi.limit import Entry, Told
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Application, Fields, Message, Receive, Scope, Send
     from ratelimit.asgi.state import Room
@@ -62,21 +61,10 @@ class Answers:
         check_function(on_denied, "on_denied")
         self._body: Body = body
         self._on_denied = on_denied
-        self._fielding = STYLES[style]
-        self._names = self._fielding.names
-        self._all = tell == "all"
-
-    def started(self, scope: Scope, message: Message, room: Room) -> Message:
-        """Return the start of a response with the fields of what was decided."""
-        told = room.told
-        if not told:
-            return message
-        waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
-        fields = self._fields(told, waits)
-        headers = with_fields(message.get("headers", ()), fields, self._names)
-        if waits and not any(name.lower() == b"retry-after" for name, _ in headers):
-            headers += _retry_after(waits)
-        return {**message, "headers": headers}
+        fielding = STYLES[style] if tell == "all" else Tightest(STYLES[style])
+        self._names = fielding.names
+        self._allowed = fielding.allowed
+        self._denied = fielding.denied
 
     def telling(self, scope: Scope, send: Send, room: Room) -> Send:
         """Return a `send` that adds the fields to the start of the response."""
@@ -84,20 +72,40 @@ class Answers:
         def tell(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start" and not room.started:
                 room.started = True
-                message = self.started(scope, message, room)
+                told = room.told
+                if told:
+                    message = self._started(scope, message, told)
             return send(message)
 
         return tell
+
+    def _started(self, scope: Scope, message: Message, told: Sequence[Told]) -> Message:
+        """Return the start of a response with the fields of what was decided.
+
+        Fields that the application has set itself are left alone.
+        """
+        headers = list(message.get("headers", ()))
+        waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
+        fields = self._denied(told, waits) + _retry_after(waits) if waits else self._allowed(told)
+        names = self._names
+        for name, _ in headers:
+            if name.lower() in names:
+                break
+        else:
+            headers += fields
+        return {**message, "headers": headers}
 
     async def deny(
         self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
     ) -> None:
         """Answer that rules of a plan denied, and give back what others charged before."""
-        denied = [entry for entry in room.told if not entry[1].allowed]
-        await give_back_calmly(room.entries)
-        rules = [plan.rules[limit.name].rule for limit, _ in denied if limit.name in plan.rules]
-        apps = [rule.on_denied for rule in rules if rule.on_denied is not None]
-        app = apps[0] if apps else self._on_denied
+        denied: Sequence[Entry] = room.entries
+        if len(denied) > 1:
+            denied = [entry for entry in room.told if not entry[1].allowed]
+            await give_back_calmly(room.entries)
+        app = self._on_denied
+        for limit, _ in denied if plan.answers else ():
+            app = plan.answers.get(limit.name, app)
         await self._answer(app, scope, receive, send, room, denied)
 
     async def refuse(
@@ -105,7 +113,7 @@ class Answers:
     ) -> None:
         """Answer what kept a request from being served."""
         if isinstance(error, RateLimitExceeded):
-            denied = _denied(error.decision, room)
+            denied = _parts(error.decision, room)
             if any(entry in room.entries for entry in denied):
                 await give_back_calmly(room.entries)
             await self._answer(self._on_denied, scope, receive, send, room, denied)
@@ -145,11 +153,13 @@ class Answers:
         if not waits:
             limit, decision = tightest(denied)
             waits = {limit.name: seconds(decision.retry_after_us)}
-        refused = [told for told in denied if told[0].name in waits]
-        others = [told for told in room.told if told not in refused]
-        answer = quota_exceeded(self._body, tuple(waits), detail_of(refused, longest(waits)))
-        fields = self._fields([*others, *refused], waits) + _retry_after(waits)
-        await self._send(scope, send, answer, fields)
+        told: Sequence[Told] = denied
+        if len(room.entries) != 1 or room.entries[0] is not denied[0]:
+            told = [*(each for each in room.told if each not in denied), *denied]
+        wait = longest(waits)
+        never = _never_fits(denied) if wait is None else None
+        refusal = quota_exceeded(self._body, tuple(waits), wait, never)
+        await self._send(scope, send, refusal, self._denied(told, waits) + _retry_after(waits))
 
     def _refusal(self, error: Exception) -> Refusal:
         if isinstance(error, UnknownClient):
@@ -166,16 +176,20 @@ class Answers:
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
-    def _fields(self, told: Sequence[Told], waits: Waits) -> Fields:
-        return self._fielding.fields(told if self._all else [tightest(told)], waits)
-
 
 def _retry_after(waits: Waits) -> Fields:
     wait = longest(waits)
     return [] if wait is None else [(b"retry-after", b"%d" % wait)]
 
 
-def _denied(decision: Decision, room: Room) -> list[Told]:
+def _never_fits(denied: Sequence[Told]) -> str:
+    """Return the sentence that says what never fits."""
+    limit, decision = tightest(denied)
+    never = f"a cost of {decision.cost} never fits a limit of {decision.limit}"
+    return f"Denied by {limit.name}: {never}."
+
+
+def _parts(decision: Decision, room: Room) -> list[Told]:
     """Return the limits of a decision; those of the room as they are in it."""
     known: dict[int, Told] = {id(entry[1]): entry for entry in room.entries}
     return [

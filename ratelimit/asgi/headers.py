@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from math import ceil, isinf
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from ratelimit.asgi.limit import LARGEST, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from ratelimit.asgi.limit import Notice, Told
     from ratelimit.asgi.protocol import Fields, Scope
@@ -35,8 +35,11 @@ class Fielding(Protocol):
     names: frozenset[bytes]
     """The names of the fields."""
 
-    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
-        """Return the fields for what was decided."""
+    def allowed(self, told: Sequence[Told]) -> Fields:
+        """Return the fields of a response to a request that was allowed."""
+
+    def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
+        """Return the fields of a response to a request that some of the limits denied."""
 
 
 class Draft11:
@@ -44,23 +47,21 @@ class Draft11:
 
     names = frozenset((b"ratelimit", b"ratelimit-policy"))
 
-    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
-        """Return both fields: of limits that denied if one did, with the policies of all."""
-        if len(entries) == 1 and not waits:
-            limit, decision = entries[0]
-            return [
-                (b"ratelimit", _item(limit, decision)),
-                (b"ratelimit-policy", limit.policy),
-            ]
-        told = [entry for entry in entries if entry[0].name in waits] if waits else entries
-        items = [
-            _denied(limit, decision, waits[limit.name]) if waits else _item(limit, decision)
-            for limit, decision in told
-        ]
-        return [
-            (b"ratelimit", b", ".join(items)),
-            (b"ratelimit-policy", b", ".join([limit.policy for limit, _ in entries])),
-        ]
+    def allowed(self, told: Sequence[Told]) -> Fields:
+        """Return both fields, of all limits."""
+        if len(told) == 1:
+            limit, decision = told[0]
+            return [(b"ratelimit", limit.item(decision)), limit.policy_field]
+        items = b", ".join([limit.item(decision) for limit, decision in told])
+        return [(b"ratelimit", items), _policies(told)]
+
+    def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
+        """Return both fields: of the limits that denied, with the policies of all."""
+        if len(told) == 1:
+            limit, decision = told[0]
+            return [(b"ratelimit", _denied(limit, decision, waits)), limit.policy_field]
+        items = [_denied(*each, waits) for each in told if each[0].name in waits]
+        return [(b"ratelimit", b", ".join(items)), _policies(told)]
 
 
 class Trio:
@@ -73,9 +74,13 @@ class Trio:
         self.names = frozenset((self._limit, self._remaining, self._reset))
         self._epoch = epoch
 
-    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return the three fields."""
-        limit, decision = tightest(entries)
+        return self.denied(told, {})
+
+    def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
+        """Return the three fields."""
+        limit, decision = tightest(told)
         wait = waits.get(limit.name) or seconds(_window(decision))
         reset = ceil(decision.now / 1_000_000) + wait if self._epoch else wait
         return [
@@ -90,9 +95,29 @@ class Silence:
 
     names: frozenset[bytes] = frozenset()
 
-    def fields(self, entries: Sequence[Told], waits: Waits) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return nothing."""
         return []
+
+    def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
+        """Return nothing."""
+        return []
+
+
+class Tightest:
+    """Fields that tell of the tightest limit alone."""
+
+    def __init__(self, fielding: Fielding) -> None:
+        self.names = fielding.names
+        self._fielding = fielding
+
+    def allowed(self, told: Sequence[Told]) -> Fields:
+        """Return the fields of the tightest limit."""
+        return self._fielding.allowed([tightest(told)])
+
+    def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
+        """Return the fields of the limit that has to be waited for longest."""
+        return self._fielding.denied([tightest(told)], waits)
 
 
 STYLES: dict[str, Fielding] = {
@@ -113,40 +138,26 @@ def waits_of(entries: Iterable[Told], scope: Scope) -> Waits:
     return {
         limit.name: _wait(limit, decision, scope)
         for limit, decision in entries
-        if not decision.allowed
+        if not decision.verdict[0]
     }
 
 
 def longest(waits: Waits) -> int | None:
     """Return the wait after which all allow; None if one never will."""
-    every = [wait for wait in waits.values() if wait is not None]
-    return max(every) if len(every) == len(waits) else None
+    every = waits.values()
+    return None if None in every else max(cast("Collection[int]", every))
 
 
-def with_fields(
-    present: Iterable[tuple[bytes, bytes]], fields: Fields, names: frozenset[bytes]
-) -> Fields:
-    """Return a new list of fields, with ours if the application has set none of them itself."""
-    headers = list(present)
-    for name, _ in headers:
-        if name in names or name.lower() in names:
-            return headers
-    return headers + fields
+def _policies(told: Sequence[Told]) -> tuple[bytes, bytes]:
+    return b"ratelimit-policy", b", ".join([limit.policy for limit, _ in told])
 
 
-def _item(limit: Notice, decision: Decision) -> bytes:
-    """Return an item of `RateLimit`: what remains, and within which time no more can be used."""
-    algorithm, reading, now = decision.page.algorithm, decision.reading, decision.now
-    remaining = algorithm.remaining(reading, now)
-    window = -(-algorithm.effective_window(reading, now) // 1_000_000)
-    remaining = min(remaining, LARGEST)
-    return b"%b%d;t=%d" % (limit.head, remaining, window or 1)
-
-
-def _denied(limit: Notice, decision: Decision, wait: int | None) -> bytes:
+def _denied(limit: Notice, decision: Decision, waits: Waits) -> bytes:
     """Return an item of `RateLimit`: what remains, and when more may be asked for, if ever."""
-    item = b"%b%d" % (limit.head, min(decision.remaining, LARGEST))
-    return item if wait is None else b"%b;t=%d" % (item, wait)
+    remaining, wait = min(decision.remaining, LARGEST), waits[limit.name]
+    if wait is None:
+        return b"%b%d" % (limit.head, remaining)
+    return b"%b%d;t=%d" % (limit.head, remaining, wait)
 
 
 def _window(decision: Decision) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction, isroutine
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.asgi.keys import Key, checked, hashed, header_name, text
@@ -227,9 +227,7 @@ def awaits(function: object) -> bool:
     """Say whether what a function returns has to be awaited."""
     if isinstance(function, Combined):
         return function._awaits
-    return iscoroutinefunction(function) or iscoroutinefunction(
-        getattr(type(function), "__call__", None)
-    )
+    return iscoroutinefunction(function if isroutine(function) else type(function).__call__)
 
 
 def _joined(texts: list[str | None]) -> str | None:

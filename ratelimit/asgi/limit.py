@@ -28,7 +28,7 @@ class Notice:
 
     """
 
-    __slots__ = ("algorithm", "head", "jitter", "name", "policy", "quota")
+    __slots__ = ("algorithm", "head", "jitter", "name", "policy", "policy_field", "quota")
 
     head: bytes
     """An item of `RateLimit` up to the number that remains."""
@@ -48,6 +48,14 @@ class Notice:
         self.policy = b"%b;q=%d" % (quoted, most)
         if window_us >= 1_000_000:
             self.policy += b";w=%d" % seconds(window_us)
+        self.policy_field = b"ratelimit-policy", self.policy
+
+    def item(self, decision: Decision) -> bytes:
+        """Return an item of `RateLimit`: what remains, and when more can be used at the soonest."""
+        algorithm, reading, now = decision.page.algorithm, decision.verdict[1], decision.now
+        remaining = algorithm.remaining(reading, now)
+        window = -(-algorithm.effective_window(reading, now) // 1_000_000)
+        return b"%b%d;t=%d" % (self.head, min(remaining, LARGEST), window or 1)
 
 
 class Limit(Notice):

@@ -11,7 +11,7 @@ from ratelimit.asgi.matching import RuleSet
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.settling import Settlement
-from ratelimit.asgi.state import open_room, room_of
+from ratelimit.asgi.state import enter
 from ratelimit.errors import RateLimitExceeded
 from ratelimit.quota import whole
 from ratelimit.stores.opening import open_async_store
@@ -96,22 +96,10 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+        if scope["type"] != "http":
+            await self._pass(scope, receive, send)
             return
-        if scope["type"] == "lifespan" and self._closes:
-            send = self._closing(send)
-        await self.app(scope, receive, send)
-
-    def _read(self) -> RuleSet:
-        """Read the rules, which states are kept by name outlive."""
-        self._seen = self._book.rules
-        self._set = RuleSet(self._seen, lambda _: self._store)
-        return self._set
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outermost = room_of(scope) is None
-        room = open_room(scope, self._hook)
+        room, outermost = enter(scope, self._hook)
         rules = self._set if self._book.rules is self._seen else self._read()
         plan = rules.plan_of(scope)
         tell = self._answers.telling(scope, send, room) if outermost else send
@@ -129,6 +117,12 @@ class RateLimitMiddleware:
                 raise
             await self._answers.refuse(error, scope, receive, send, room)
 
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is no request."""
+        if scope["type"] == "lifespan" and self._closes:
+            send = self._closing(send)
+        await self.app(scope, receive, send)
+
     async def _hold(
         self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
     ) -> None:
@@ -145,6 +139,12 @@ class RateLimitMiddleware:
             raise
         finally:
             listener.close()
+
+    def _read(self) -> RuleSet:
+        """Read the rules, which states are kept by name outlive."""
+        self._seen = self._book.rules
+        self._set = RuleSet(self._seen, lambda _: self._store)
+        return self._set
 
     def _closing(self, send: Send) -> Send:
         """Close the store when the application has shut down: a server waits no longer then."""

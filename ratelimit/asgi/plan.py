@@ -9,18 +9,20 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.algorithms.base import Algorithm
-from ratelimit.asgi.asking import LONGEST_KEY, NoAlgorithm, UnknownClient
+from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
+from ratelimit.asgi.quick import quick
 from ratelimit.asgi.state import give_back
 from ratelimit.errors import StoreError
 from ratelimit.limits import wait_of
 from ratelimit.stores.base import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from ratelimit.asgi.asking import BoundRule
     from ratelimit.asgi.limit import Entry, Limit, Part
     from ratelimit.asgi.protocol import Scope
+    from ratelimit.asgi.quick import Decide
     from ratelimit.asgi.state import Room
     from ratelimit.stores.base import AsyncStore
 
@@ -40,21 +42,22 @@ class Plan:
         """Whether requests that are allowed may have to wait for their turn."""
         self.counts = any(bound.rule.count_if for bound in rules)
         """Whether the response says if a request counts."""
+        self.answers = {
+            each.rule.name: each.rule.on_denied for each in rules if each.rule.on_denied
+        }
+        """What answers a denial, by the names of the rules that have something."""
         self.is_plain = not (self.waits or self.delays or self.counts)
         """Whether a request is charged and served at once, and that is all."""
-        self._quick = _quick(self.enforced) if not self.waits else None
-
-    async def decide(self, scope: Scope, room: Room) -> bool:
+        self.decide: Decide = self.carefully if self._shadows else quick(rules, self.carefully)
         """Decide all rules as one, and leave the decisions in the room; whether they allow."""
-        entries = None if self._quick is None else await self._quick(scope)
-        if entries is None:
-            entries = await hit(await self.parts(scope))
+
+    async def carefully(self, scope: Scope, room: Room) -> bool:
+        """Do what `decide` does, whatever the rules and their functions are."""
+        entries = await hit(await self.parts(scope))
         room.add(scope, entries)
-        for _, decision in entries:
-            if not decision:
-                return False
-        if self._shadows:
-            await self.shadow(scope, room)
+        if not all(decision for _, decision in entries):
+            return False
+        await self.shadow(scope, room)
         return True
 
     async def parts(self, scope: Scope) -> list[Part]:
@@ -70,6 +73,8 @@ class Plan:
 
     async def shadow(self, scope: Scope, room: Room) -> None:
         """Decide the rules that only report, and leave the decisions in the room."""
+        if not self._shadows:
+            return
         parts = []
         for bound in self._shadows:
             with suppress(UnknownClient, NoAlgorithm):
@@ -148,51 +153,3 @@ async def _give_back(entries: list[Entry]) -> None:
 
 def _delays(bound: BoundRule) -> bool:
     return bound.fixed is None or type(bound.fixed.algorithm).delay is not Algorithm.delay
-
-
-def _quick(rules: Sequence[BoundRule]) -> Callable[[Scope], Any] | None:
-    """Return what decides rules of which nothing but the keys has to be asked for.
-
-    Keys that several rules have in common are asked for once. It returns None if a key can't be
-    used, so that it has to be asked for with more care.
-    """
-    limits = [bound.fixed for bound in rules if bound.is_quick and bound.fixed is not None]
-    if len(limits) < len(rules) or len({limit.store for limit in limits}) > 1:
-        return None
-    if len(rules) == 1:
-        return _quick_hit(limits[0], rules[0])
-    keys = list(dict.fromkeys(bound.key for bound in rules))
-    asked = [
-        (limit.ledger, keys.index(bound.key), bound.cost or 0)
-        for limit, bound in zip(limits, rules, strict=True)
-    ]
-    hit_all = limits[0].store.hit_all
-
-    async def decide(scope: Scope) -> list[Entry] | None:
-        try:
-            said: list[Any] = [key(scope) for key in keys]
-        except Exception:
-            return None
-        for key in said:
-            if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
-                return None
-        asks = [Ask(ledger, said[index], cost) for ledger, index, cost in asked]
-        return list(zip(limits, await hit_all(asks), strict=True))
-
-    return decide
-
-
-def _quick_hit(limit: Limit, bound: BoundRule) -> Callable[[Scope], Any]:
-    """Return what decides a rule that is alone."""
-    key_of, hit, cost = bound.key, limit.ledger.hit, bound.cost or 0
-
-    async def decide(scope: Scope) -> list[Entry] | None:
-        try:
-            key: Any = key_of(scope)
-        except Exception:
-            return None
-        if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
-            return None
-        return [(limit, await hit(key, cost))]
-
-    return decide

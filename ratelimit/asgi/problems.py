@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from math import isinf
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from ratelimit.asgi.limit import Told
     from ratelimit.asgi.protocol import Fields
 
 Body = Literal["problem", "text"]
@@ -26,19 +24,21 @@ Refusal = tuple[int, bytes, "Fields"]
 _TYPES = "https://iana.org/assignments/http-problem-types#"
 
 
-def detail_of(told: Sequence[Told], wait: int | None) -> str:
-    """Return in a sentence which limits denied, and when to return."""
-    for limit, decision in told:
-        if isinf(decision.retry_after_us):
-            never = f"a cost of {decision.cost} never fits a limit of {decision.limit}"
-            return f"Denied by {limit.name}: {never}."
-    return f"Denied by {', '.join(limit.name for limit, _ in told)}: retry after {wait} s."
-
-
 @lru_cache(maxsize=1024)
-def quota_exceeded(body: Body, names: tuple[str, ...], detail: str) -> Refusal:
-    """Return the answer that tells that limits denied."""
+def quota_exceeded(
+    body: Body, names: tuple[str, ...], wait: int | None, never: str | None
+) -> Refusal:
+    """Return the answer that tells which limits denied.
+
+    Args:
+        body: How it is written.
+        names: The names of the limits.
+        wait: When to return, in seconds.
+        never: What to say if there is no use in returning.
+
+    """
     title = "Request cannot be satisfied as assigned quota has been exceeded"
+    detail = never or f"Denied by {', '.join(names)}: retry after {wait} s."
     more = {"detail": detail, "violated-policies": names}
     return _refusal(body, 429, _TYPES + "quota-exceeded", title, more)
 

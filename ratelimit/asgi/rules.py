@@ -102,6 +102,8 @@ class Rule:
             check_function(getattr(self, name), name)
         if self.unknown not in get_args(Unknown):
             raise ValueError(f"unknown is one of {get_args(Unknown)}, not {self.unknown!r}")
+        if not isinstance(self.shadow, bool):
+            raise TypeError(f"shadow is true or false, not {self.shadow!r}")
         Deadline(self.wait)
         whole(self.jitter, "jitter", 0)
 

@@ -17,7 +17,7 @@ from ratelimit.limits import taken_from
 from ratelimit.stores.base import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, MutableMapping
 
     from ratelimit.asgi.limit import Entry, Limit
     from ratelimit.asgi.protocol import Connection, Scope
@@ -47,11 +47,11 @@ class Room:
 
     def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
         """Keep decisions that were just taken, and call the hook for each."""
-        entries = list(entries)
-        self.entries += entries
         if self.hook is None:
+            self.entries += entries
             return
         for limit, decision in entries:
+            self.entries.append((limit, decision))
             try:
                 self.hook(scope, limit, decision)
             except Exception:
@@ -66,33 +66,27 @@ class Room:
     def told(self) -> list[Entry]:
         """What clients are told: the last decision of each limit that doesn't only report."""
         entries = self.entries
-        if len(entries) > 1:
-            entries = self.latest
-        return [entry for entry in entries if not entry[0].shadow]
+        if len(entries) == 1 and not entries[0][0].shadow:
+            return entries
+        return [entry for entry in self.latest if not entry[0].shadow]
 
 
-def room_of(scope: Scope) -> Room | None:
-    """Return a request's room, if anything has been decided on it or a middleware waits for it."""
-    state: Mapping[str, Room] | None = scope.get(STATE)
-    return None if state is None else state.get(ROOM)
-
-
-def open_room(scope: Scope, hook: Hook | None = None) -> Room:
-    """Return a request's room, a new one if it has none."""
-    room = room_of(scope)
-    if room is None:
-        room = Room(hook)
-        state = scope.get(STATE)
-        if state is None:
-            state = scope[STATE] = {}
-        state[ROOM] = room
-    return room
+def enter(scope: Scope, hook: Hook | None = None) -> tuple[Room, bool]:
+    """Return a request's room, and whether it is a new one."""
+    state: MutableMapping[str, Room] | None = scope.get(STATE)
+    if state is None:
+        state = scope[STATE] = {}
+    room = state.get(ROOM)
+    if room is not None:
+        return room, False
+    room = state[ROOM] = Room(hook)
+    return room, True
 
 
 def record(request: Scope | Connection, *entries: Entry) -> None:
     """Leave decisions that were just taken, each with its limit, for those who come later."""
     scope = scope_of(request)
-    open_room(scope).add(scope, entries)
+    enter(scope)[0].add(scope, entries)
 
 
 def decisions(request: Scope | Connection) -> dict[str, Decision]:
@@ -105,8 +99,8 @@ def decisions(request: Scope | Connection) -> dict[str, Decision]:
         request: A scope, or an object that has one, such as Starlette's `Request`.
 
     """
-    room = room_of(scope_of(request))
-    return {} if room is None else {limit.name: decision for limit, decision in room.latest}
+    room, _ = enter(scope_of(request))
+    return {limit.name: decision for limit, decision in room.latest}
 
 
 async def charge(request: Scope | Connection, cost: int, name: str | None = None) -> Decision:
@@ -127,7 +121,7 @@ async def charge(request: Scope | Connection, cost: int, name: str | None = None
 
     """
     scope = scope_of(request)
-    room = open_room(scope)
+    room, _ = enter(scope)
     limit, decision = _one(room.latest, name)
     (charged,) = await limit.store.charge_all([Ask(limit.ledger, decision.key, cost)])
     room.add(scope, [(limit, charged)])
@@ -148,7 +142,7 @@ async def refund(request: Scope | Connection, name: str | None = None) -> bool:
         StoreError: The store could not do it.
 
     """
-    room = open_room(scope_of(request))
+    room, _ = enter(scope_of(request))
     return await give_back(entry for entry in room.entries if name is None or entry[0].name == name)
 
 
