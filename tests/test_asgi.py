@@ -448,7 +448,7 @@ def cancelled_during_the_delay(store: AsyncMemoryStore) -> int:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        limiter = AsyncLimiter({"all": rule.algorithm}, store=store)
+        limiter = AsyncLimiter(LeakyBucket("1/minute", capacity=5), store=store, name="all")
         return (await limiter.peek("everyone")).remaining
 
     return asyncio.run(give_up())

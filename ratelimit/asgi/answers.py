@@ -19,6 +19,7 @@ from ratelimit.asgi.problems import (
 )
 from ratelimit.asgi.rules import check_function
 from ratelimit.errors import RateLimitExceeded, StoreError
+from ratelimit.stores.constant import refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -134,6 +135,9 @@ class Answers:
         denied: Sequence[Told],
     ) -> None:
         """Answer a denial as the application wants it to be, or as we do if it can't."""
+        if any(refused(decision) for _, decision in denied):
+            await self._send(scope, send, reduced_capacity(self._body, _UNCHECKED), [])
+            return
         if app is None:
             await self._tell_denied(scope, send, room, denied)
             return

@@ -12,9 +12,8 @@ from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.settling import Settlement
 from ratelimit.asgi.state import enter
-from ratelimit.errors import RateLimitExceeded
+from ratelimit.asgi.stores import Stores
 from ratelimit.quota import whole
-from ratelimit.stores.opening import open_async_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from ratelimit.asgi.state import Hook, Room
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
+    from ratelimit.stores.opening import OnError
 
 
 class RateLimitMiddleware:
@@ -81,8 +81,7 @@ class RateLimitMiddleware:
     ) -> None:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
-        self._store = open_async_store(store)
-        self._stores = partial(self._store_of, on_error, nodes)
+        self._stores = Stores(store, on_error, nodes)
         self._closes = isinstance(store, str)
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
@@ -128,22 +127,20 @@ class RateLimitMiddleware:
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
-        settlement = Settlement(plan, room, send)
         try:
             if not await self._holding.decide(plan, scope, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
-                return
-            await self.app(scope, listener.receiver, settlement.send if plan.counts else send)
-        except Exception as error:
-            await settlement.settle(_response_to(error))
-            raise
+            elif plan.counts:
+                await Settlement(plan, room, send).serve(self.app, scope, listener.receiver)
+            else:
+                await self.app(scope, listener.receiver, send)
         finally:
             listener.close()
 
     def _read(self) -> RuleSet:
         """Read the rules, which states are kept by name outlive."""
         self._seen = self._book.rules
-        self._set = RuleSet(self._seen, lambda _: self._store)
+        self._set = RuleSet(self._seen, self._stores.of)
         return self._set
 
     def _closing(self, send: Send) -> Send:
@@ -151,13 +148,7 @@ class RateLimitMiddleware:
 
         async def close_and_send(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await self._store.aclose()
+                await self._stores.aclose()
             await send(message)
 
         return close_and_send
-
-
-def _response_to(error: Exception) -> Message:
-    """Return the start of the response that an error becomes."""
-    status = 429 if isinstance(error, RateLimitExceeded) else 500
-    return {"type": "http.response.start", "status": status, "headers": []}

@@ -57,6 +57,7 @@ _OPTIONS = (
     "jitter",
     "count_if",
     "on_denied",
+    "on_error",
 )
 
 

@@ -14,6 +14,7 @@ from ratelimit.asgi.paths import Path
 from ratelimit.asgi.protocol import Application, Message, Scope
 from ratelimit.quota import whole
 from ratelimit.stores.base import check_key
+from ratelimit.stores.opening import OnError
 from ratelimit.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Rule:
             `lambda response: response["status"] >= 400`. A request is charged before it runs, and
             what it cost is given back if its response doesn't count.
         on_denied: The ASGI application that answers what this rule denies.
+        on_error: What to do while the store can't decide, if it isn't what the middleware does:
+            `"local"`, `"open"`, `"closed"` or `"raise"`. Rules that differ in this are asked one
+            after the other, and what was charged is given back if a later one denies.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -81,6 +85,7 @@ class Rule:
     jitter: int = 0
     count_if: Callable[[Message], bool] | None = None
     on_denied: Application | None = None
+    on_error: OnError | None = None
     pattern: Path | None = field(init=False, repr=False, compare=False)
     """The path, as it is looked for."""
     is_exempt: Test | None = field(init=False, repr=False, compare=False)
@@ -102,6 +107,8 @@ class Rule:
             check_function(getattr(self, name), name)
         if self.unknown not in get_args(Unknown):
             raise ValueError(f"unknown is one of {get_args(Unknown)}, not {self.unknown!r}")
+        if self.on_error not in (None, *get_args(OnError)):
+            raise ValueError(f"on_error is one of {get_args(OnError)}, not {self.on_error!r}")
         if not isinstance(self.shadow, bool):
             raise TypeError(f"shadow is true or false, not {self.shadow!r}")
         Deadline(self.wait)

@@ -6,13 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.plan import give_back_calmly
-from ratelimit.errors import StoreError
+from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.stores.base import Ask
 
 if TYPE_CHECKING:
     from ratelimit.asgi.limit import Entry
     from ratelimit.asgi.plan import Plan
-    from ratelimit.asgi.protocol import Message, Send
+    from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
     from ratelimit.asgi.state import Room
 
 _log = logging.getLogger(__name__)
@@ -33,13 +33,21 @@ class Settlement:
         self._send = send
         self._open = True
 
-    async def send(self, message: Message) -> None:
+    async def serve(self, app: Application, scope: Scope, receive: Receive) -> None:
+        """Run the application, and settle what its response says."""
+        try:
+            await app(scope, receive, self._pass)
+        except Exception as error:
+            await self._settle(_response_to(error))
+            raise
+
+    async def _pass(self, message: Message) -> None:
         """Settle when the response starts, and pass every message on."""
         if message["type"] == "http.response.start":
-            await self.settle(message)
+            await self._settle(message)
         await self._send(message)
 
-    async def settle(self, response: Message) -> None:
+    async def _settle(self, response: Message) -> None:
         """Give back what this response says doesn't count; the first response decides."""
         if not self._open:
             return
@@ -52,6 +60,12 @@ class Settlement:
         ]
         await give_back_calmly(free)
         self._room.entries += [await _looked_at_again(entry) for entry in free]
+
+
+def _response_to(error: Exception) -> Message:
+    """Return the start of the response that an error becomes."""
+    status = 429 if isinstance(error, RateLimitExceeded) else 500
+    return {"type": "http.response.start", "status": status, "headers": []}
 
 
 async def _looked_at_again(entry: Entry) -> Entry:

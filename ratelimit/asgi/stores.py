@@ -40,13 +40,13 @@ class Stores:
         """Return the store of a rule.
 
         Raises:
-            ValueError: The rule has a policy of its own, and the store has one already.
+            TypeError: The rule has a policy of its own, and the store has one already.
 
         """
         if rule.on_error is None:
             return self._with(self._usual)
         if isinstance(self._first, AsyncFallbackStore):
-            raise ValueError(
+            raise TypeError(
                 f"the store says itself what to do when it is gone: leave out the on_error "
                 f"{rule.on_error!r} of the rule {rule.name!r}"
             )
