@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class _Selector(selectors.DefaultSelector):
         """Return what is ready; if nothing is, it is later at once."""
         ready = super().select(0)
         if not ready and timeout:
-            self.clock.advance(timeout)
+            self.clock.now += max(1, ceil(timeout * 1_000_000 - 0.01))
         return ready
 
 
@@ -31,12 +32,13 @@ class Loop(asyncio.SelectorEventLoop):
     """A loop whose time is that of a clock, which moves on when all wait."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(_Selector(clock))
         self.clock = clock
+        self.start = clock.now
+        super().__init__(_Selector(clock))
 
     def time(self) -> float:
-        """Return the time in seconds."""
-        return self.clock.now / 1_000_000
+        """Return the time in seconds, since the start: these are small enough to be told apart."""
+        return (self.clock.now - self.start) / 1_000_000
 
 
 def run(clock: Clock, main: Coroutine[Any, Any, Any]) -> Any:
