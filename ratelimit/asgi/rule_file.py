@@ -6,6 +6,7 @@ known is refused.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from difflib import get_close_matches
 from inspect import signature
@@ -34,6 +35,7 @@ _ALGORITHMS: dict[str, type[Algorithm]] = {
     kind.__name__: kind
     for kind in (FixedWindow, SlidingLog, SlidingWindowCounter, TokenBucket, LeakyBucket)
 }
+_LINE = re.compile(r"\(at line ([0-9]+)")
 _NUMBERS = ("burst", "capacity", "max_debt")
 _KEYS: dict[str, Callable[..., Key]] = {
     "api_key": api_key,
@@ -106,7 +108,9 @@ class _Reader:
         try:
             data = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{self._path}: {error}") from error
+            told = _LINE.search(str(error))
+            line = told[1] if told else self._text.count("\n") + 1
+            raise ValueError(f"{self._path}:{line}: {error}") from error
         self._check_words(data, ("rules",), ())
         tables = data.get("rules")
         if not isinstance(tables, dict) or not tables:
@@ -121,6 +125,7 @@ class _Reader:
         if "key" not in table:
             self._refuse(where, f"the rule {name!r} needs a key")
         options: dict[str, Any] = {"key": "key"}
+        self._try(("rules",), name, lambda: Rule(name, algorithm, **options))
         for option in _OPTIONS:
             if option in table:
                 options[option] = self._value(where, option, table[option])

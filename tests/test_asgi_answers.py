@@ -1,0 +1,208 @@
+"""How a client is answered, in each of the ways there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratelimit.algorithms import FixedWindow, TokenBucket
+from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
+from ratelimit.asgi.headers import STYLES, Tightest, waits_of
+from ratelimit.asgi.limit import Notice
+from ratelimit.limiter import Limiter
+from ratelimit.stores.memory import MemoryStore
+from tests.applications import ONE, ask, everyone, ok
+from tests.conftest import Clock
+
+EPOCH = 1_790_000_000
+
+
+def told(*rules: Rule, **options: Any) -> RateLimitMiddleware:
+    """Return an application that answers in a certain way, at a known time."""
+    store = MemoryStore(clock=Clock(EPOCH * 1_000_000 + 1))
+    return RateLimitMiddleware(ok, rules=rules or [everyone()], store=store, **options)
+
+
+def fields(answer: Any) -> dict[str, str]:
+    """Return the fields of an answer that tell of limits."""
+    return {
+        name: value
+        for name, value in answer.headers.items()
+        if "ratelimit" in name or name == "retry-after"
+    }
+
+
+def test_draft_06() -> None:
+    """Three fields, of which the reset is in seconds from now."""
+    app = told(headers="draft-06")
+    allowed = {"ratelimit-limit": "1", "ratelimit-remaining": "0", "ratelimit-reset": "40"}
+    assert fields(ask(app)) == allowed
+    assert fields(ask(app)) == {**allowed, "retry-after": "40"}
+
+
+def test_x_ratelimit() -> None:
+    """The same with an X, and the reset in seconds of Unix time, which octokit reads."""
+    app = told(headers="x-ratelimit")
+    allowed = {
+        "x-ratelimit-limit": "1",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(EPOCH + 41),
+    }
+    assert fields(ask(app)) == allowed
+    assert fields(ask(app)) == {**allowed, "retry-after": "40"}
+
+
+def test_no_fields() -> None:
+    """A denial says when to return, and nothing else is told."""
+    app = told(headers="none")
+    assert fields(ask(app)) == {}
+    assert fields(ask(app)) == {"retry-after": "40"}
+
+
+RULES = (
+    Rule("wide", FixedWindow("100/hour"), key="k"),
+    Rule("narrow", FixedWindow("1/minute"), key="k"),
+)
+
+
+@pytest.mark.parametrize(
+    ("style", "name", "allowed", "denied"),
+    [
+        ("draft-11", "ratelimit", '"narrow";r=0;t=40', '"narrow";r=0;t=40'),
+        ("draft-11", "ratelimit-policy", '"narrow";q=1;w=60', '"narrow";q=1;w=60'),
+        ("draft-06", "ratelimit-limit", "1", "1"),
+        ("x-ratelimit", "x-ratelimit-remaining", "0", "0"),
+    ],
+)
+def test_the_tightest(style: Any, name: str, allowed: str, denied: str) -> None:
+    """Of several limits the one that has to be waited for longest is told, or has least left."""
+    app = told(*RULES, headers=style, tell="tightest")
+    assert [ask(app).headers[name] for _ in range(2)] == [allowed, denied]
+
+
+def test_plain_text() -> None:
+    """A refusal may be one line of text."""
+    app = told(body="text")
+    ask(app)
+    answer = ask(app)
+    assert answer.body == b"Denied by all: retry after 40 s.\n"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
+async def teapot(scope: Any, receive: Any, send: Any) -> None:
+    """Answer as no one else does."""
+    await send({"type": "http.response.start", "status": 429, "headers": [(b"x-tea", b"1")]})
+    await send({"type": "http.response.body", "body": b"short and stout"})
+
+
+def test_the_applications_own_answer() -> None:
+    """It is sent as it is, with the fields."""
+    app = told(on_denied=teapot)
+    ask(app)
+    answer = ask(app)
+    assert answer.body == b"short and stout"
+    assert answer.headers["x-tea"] == "1"
+    assert fields(answer) == {
+        "ratelimit": '"all";r=0;t=40',
+        "ratelimit-policy": '"all";q=1;w=60',
+        "retry-after": "40",
+    }
+
+
+def test_the_answer_of_a_rule_comes_before_the_others() -> None:
+    """Each rule may have an answer of its own."""
+    app = told(
+        Rule("tea", ONE, key="k", path="/tea", on_denied=teapot),
+        Rule("all", FixedWindow("1/hour"), key="k"),
+        on_denied=None,
+    )
+    ask(app, "/tea")
+    assert ask(app, "/tea").body == b"short and stout"
+    assert ask(app, "/").body.startswith(b"{")
+
+
+def test_an_answer_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A denial is a denial, whatever becomes of the application's own answer."""
+
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError
+
+    app = told(on_denied=breaks)
+    ask(app)
+    assert ask(app).status == 429
+    assert "on_denied fails" in caplog.text
+
+
+def test_an_answer_that_fails_too_late() -> None:
+    """What has begun can't be answered again."""
+
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        await teapot(scope, receive, send)
+        raise KeyError
+
+    app = told(on_denied=breaks)
+    ask(app)
+    with pytest.raises(KeyError):
+        ask(app)
+
+
+def test_retry_after_of_the_application_is_kept() -> None:
+    """An answer that tells its own limits tells its own wait."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"RateLimit", b'"x"'), (b"Retry-After", b"7")]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+
+    middleware = told(on_denied=app)
+    ask(middleware)
+    assert ask(middleware).headers == {"RateLimit": '"x"', "Retry-After": "7"}
+
+
+def test_jitter_spreads_those_who_return() -> None:
+    """Clients are told different waits, upward only, and each the same one every time."""
+    app = told(Rule("all", ONE, key=client_ip(), jitter=30))
+    hosts = [(f"192.0.2.{number}", 1) for number in range(50)]
+    waits = []
+    for host in hosts:
+        ask(app, client=host)
+        first, again = (ask(app, client=(host[0], port)).headers for port in (1, 2))
+        assert first["retry-after"] == again["retry-after"]
+        assert first["ratelimit"] == f'"all";r=0;t={first["retry-after"]}'
+        waits.append(int(first["retry-after"]))
+    assert len(set(waits)) > 10
+    assert 40 <= min(waits) <= max(waits) <= 70
+
+
+def test_jitter_where_all_share_a_key() -> None:
+    """Clients that share a limit are spread too."""
+    app = told(everyone(jitter=30))
+    ask(app)
+    answers = [ask(app, client=(f"192.0.2.{number}", 1)) for number in range(50)]
+    assert len({answer.headers["retry-after"] for answer in answers}) > 10
+    assert ask(app, client=None).status == 429
+
+
+def test_a_quota_that_exceeds_structured_fields() -> None:
+    """Numbers beyond what a structured field holds are told as the largest that it holds."""
+    app = told(everyone(FixedWindow(f"{2**53 - 1}/day", max_debt=0)))
+    assert '"all";r=999999999999999;' in ask(app).headers["ratelimit"]
+    app = told(everyone(FixedWindow(f"{2**53 - 1}/day", max_debt=0)), headers="draft-06")
+    assert ask(app).headers["ratelimit-remaining"] == "999999999999999"
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**12))
+def test_a_denial_is_never_told_with_a_shorter_wait(limit: int, cost: int, now: int) -> None:
+    """In every style the reset of a limit that denied is when it admits again, or later."""
+    limiter = Limiter(TokenBucket(f"{limit}/7 seconds"), store=MemoryStore(clock=Clock(now)))
+    limiter.hit("k", limit)
+    decision = limiter.hit("k", min(cost, limit))
+    entries = [(Notice("n", decision.page.algorithm), decision)]
+    waits = waits_of(entries, {})
+    trio = dict(STYLES["draft-06"].denied(entries, waits))
+    assert int(trio[b"ratelimit-reset"]) >= decision.retry_after
+    epoch = dict(Tightest(STYLES["x-ratelimit"]).denied(entries, waits))
+    assert int(epoch[b"x-ratelimit-reset"]) * 1_000_000 >= now + decision.retry_after_us
