@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from hashlib import blake2b
 from inspect import isawaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ratelimit.algorithms.base import Algorithm
 from ratelimit.asgi.clients import ClientIP
@@ -106,7 +106,7 @@ class BoundRule:
 
     async def _chosen(self, scope: Scope) -> Limit | None:
         """Return the limit with the algorithm that the rule's function chooses."""
-        choose: Callable[[Scope], object] = self.rule.algorithm  # type: ignore[assignment]
+        choose = cast("Callable[[Scope], object]", self.rule.algorithm)
         algorithm = await self._ask("algorithm", choose, scope)
         known = self._limits.get(id(algorithm))
         if known is not None:
