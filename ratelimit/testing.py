@@ -332,7 +332,9 @@ def _stores(limited: object) -> list[Store | AsyncStore | Any]:
     if hasattr(limited, "hit_all"):
         return [limited]
     middleware = _middleware(limited)
-    return [each._store for each in middleware] or [each.store for each in _limiters(limited)]
+    if middleware:
+        return [store for each in middleware for store in each.stores]
+    return [each.store for each in _limiters(limited)]
 
 
 def _memories(store: object) -> list[MemoryStore]:

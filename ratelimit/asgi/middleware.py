@@ -93,6 +93,11 @@ class RateLimitMiddleware:
         """The rules as they are now."""
         return self._book.rules
 
+    @property
+    def stores(self) -> tuple[AsyncStore, ...]:
+        """The stores that states are kept in: one for each way to do without the first."""
+        return self._stores.all
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
         if scope["type"] != "http":

@@ -52,9 +52,14 @@ class Stores:
             )
         return self._with(rule.on_error)
 
+    @property
+    def all(self) -> tuple[AsyncStore, ...]:
+        """All that were opened."""
+        return tuple(dict.fromkeys(self._by_policy.values()))
+
     async def aclose(self) -> None:
         """Close what was opened."""
-        for store in set(self._by_policy.values()):
+        for store in self.all:
             await store.aclose()
 
     def _with(self, policy: OnError) -> AsyncStore:
