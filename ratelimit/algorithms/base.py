@@ -115,7 +115,7 @@ class Algorithm(ABC):
             reading: What the earlier decision was made by; it charged nothing.
             asked: What the earlier decision was asked for.
             now: The time, not before that of the earlier decision.
-            cost: What is asked for now.
+            cost: What is asked for this time.
 
         Returns:
             Whether it is allowed, and the reading; or None if the earlier one doesn't tell.
