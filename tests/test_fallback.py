@@ -42,7 +42,7 @@ from ratelimit.stores.constant import Constant, refused
 from ratelimit.stores.memory import AsyncMemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers
-from tests.conftest import ALGORITHMS, Blocking, Clock
+from tests.conftest import ALGORITHMS, Blocking, Clock, wrong
 from tests.test_conformance import of_five
 
 if TYPE_CHECKING:
@@ -625,13 +625,13 @@ def test_both_stores_are_closed(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: FallbackStore(AsyncMemoryStore(MemoryStore())),  # type: ignore[arg-type]
+        lambda: FallbackStore(wrong(AsyncMemoryStore(MemoryStore()))),
         lambda: FallbackStore(FallbackStore(MemoryStore())),
-        lambda: FallbackStore("redis://localhost"),  # type: ignore[arg-type]
-        lambda: FallbackStore(MemoryStore(), RedisStore(redis.Redis())),  # type: ignore[arg-type]
-        lambda: FallbackStore(MemoryStore(), nodes=1.5),  # type: ignore[arg-type]
-        lambda: AsyncFallbackStore(MemoryStore()),  # type: ignore[arg-type]
-        lambda: DenyAll(retry_after="1"),  # type: ignore[arg-type]
+        lambda: FallbackStore(wrong("redis://localhost")),
+        lambda: FallbackStore(MemoryStore(), wrong(RedisStore(redis.Redis()))),
+        lambda: FallbackStore(MemoryStore(), nodes=wrong(1.5)),
+        lambda: AsyncFallbackStore(wrong(MemoryStore())),
+        lambda: DenyAll(retry_after=wrong("1")),
     ],
 )
 def test_wrong_types_are_refused(make: Callable[[], object]) -> None:
@@ -645,8 +645,8 @@ def test_wrong_types_are_refused(make: Callable[[], object]) -> None:
     [
         lambda: FallbackStore(MemoryStore(), nodes=0),
         lambda: DenyAll(retry_after=0),
-        lambda: Limiter(HOURLY, on_error="ignore"),  # type: ignore[arg-type]
-        lambda: AsyncLimiter(HOURLY, on_error=None),  # type: ignore[arg-type]
+        lambda: Limiter(HOURLY, on_error=wrong("ignore")),
+        lambda: AsyncLimiter(HOURLY, on_error=wrong(None)),
         lambda: Limiter(HOURLY, on_error="local", nodes=0),
     ],
 )
