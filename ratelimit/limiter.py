@@ -229,7 +229,8 @@ class Limiter:
             page = self._pages[name]
             if patient is not algorithm:
                 page = self.store.open(name, patient)
-            asks.append(Ask(page, of_limit(key, name, "key"), of_limit(cost, name, "cost")))
+            one_key = of_limit(key, name, "key", self._alone)
+            asks.append(Ask(page, one_key, of_limit(cost, name, "cost", self._alone)))
         return asks
 
 

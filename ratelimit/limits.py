@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
 Keys = str | Mapping[str, str]
-"""One key for all limits, or one for each by the limit's name."""
+"""One key for all limits, or where there are several, one for each by the limit's name."""
 Costs = int | Mapping[str, int]
-"""One cost for all limits, or one for each by the limit's name."""
+"""One cost for all limits, or where there are several, one for each by the limit's name."""
 Limits = Algorithm | Mapping[str, Algorithm]
 """One algorithm, or several by name."""
 
@@ -38,10 +38,14 @@ def named(limits: Limits, name: str) -> dict[str, Algorithm]:
     return dict(by_name)
 
 
-def of_limit(given: T | Mapping[str, T], name: str, what: str) -> T:
-    """Return what was given for one limit."""
+def of_limit(given: T | Mapping[str, T], name: str, what: str, alone: bool) -> T:
+    """Return what was given for one limit, which may be the only one."""
     if not isinstance(given, Mapping):
         return given
+    if alone:
+        raise TypeError(
+            f"the only limit takes one {what}: a mapping of names is for several limits"
+        )
     try:
         return given[name]
     except KeyError:

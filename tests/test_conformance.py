@@ -15,7 +15,7 @@ from ratelimit.algorithms import (
     SlidingWindowCounter,
     TokenBucket,
 )
-from tests.conftest import ALGORITHMS
+from tests.conftest import ALGORITHMS, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,6 +179,17 @@ def test_each_limit_has_its_own_key_and_cost(make_limiter: Make) -> None:
     assert decision.denied == ("team",)
     assert decision.limits["user"].remaining == LIMIT
     assert decision.limits["team"].remaining == 0
+
+
+def test_an_only_limit_takes_no_mapping(make_limiter: Make) -> None:
+    """Who has one limit gives one key and one cost, whatever is asked."""
+    limiter = make_limiter(FixedWindow("5/hour"), name="user")
+    for ask in (limiter.hit, limiter.peek, limiter.acquire, limiter.charge):
+        with pytest.raises(TypeError, match="key"):
+            ask(wrong({"user": "ann"}), 1)
+        with pytest.raises(TypeError, match="cost"):
+            ask("ann", wrong({"user": 1}))
+    assert limiter.peek("ann").remaining == LIMIT
 
 
 def test_refunds_all_limits(make_limiter: Make) -> None:
