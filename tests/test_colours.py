@@ -25,9 +25,8 @@ TWINS = [
     (store.RedisStore, store.AsyncRedisStore),
     (sentinel.primary_of, sentinel.async_primary_of),
     (sentinel.Primary, sentinel.AsyncPrimary),
-    (connections.converse, connections.async_converse),
     (connections.ask, connections.async_ask),
-    (connections.is_quiet, connections.async_is_quiet),
+    (connections.check_quiet, connections.async_check_quiet),
 ]
 
 

@@ -25,7 +25,7 @@ from ratelimit import (
     rate_limited,
 )
 from ratelimit.stores.redis import RedisStore
-from tests.conftest import Clock, every_kind, wrong
+from tests.conftest import PATIENT, Clock, every_kind, wrong
 
 if TYPE_CHECKING:
     from ratelimit.algorithms import Algorithm
@@ -121,7 +121,9 @@ def test_07_an_expiry_of_nothing_deletes_the_state(store: Any) -> None:
 def test_08_keys_without_expiry_pile_up(kind: type[Algorithm]) -> None:
     """Each key that is written has an expiry, whatever wrote it."""
     client = fakeredis.FakeRedis()
-    limiter = Limiter({"a": kind("10/s"), "b": kind("5/h")}, store=RedisStore(client))
+    limiter = Limiter(
+        {"a": kind("10/s"), "b": kind("5/h")}, store=RedisStore(client, deadline=PATIENT)
+    )
     limiter.hit("hit")
     limiter.charge("charge", 20)
     limiter.refund(limiter.hit("refund", 2))
@@ -166,7 +168,10 @@ def test_12_clocks_that_disagree(kind: type[Algorithm]) -> None:
     """Two processes whose clocks are apart share the limit that Redis's clock keeps."""
     client = fakeredis.FakeRedis()
     size = {"capacity": 9} if kind is LeakyBucket else {}
-    ours = [Limiter(kind("10/hour", **size), store=RedisStore(client)) for _ in range(2)]
+    ours = [
+        Limiter(kind("10/hour", **size), store=RedisStore(client, deadline=PATIENT))
+        for _ in range(2)
+    ]
     assert sum(bool(ours[turn % 2].hit("k")) for turn in range(40)) == 10
 
 
@@ -238,7 +243,7 @@ def test_17_two_limiters_on_one_key(store: Any) -> None:
 def test_18_after_a_flush_every_call_fails() -> None:
     """A script that the server has forgotten is loaded again."""
     client = fakeredis.FakeRedis()
-    limiter = Limiter(TokenBucket("10/hour"), store=RedisStore(client))
+    limiter = Limiter(TokenBucket("10/hour"), store=RedisStore(client, deadline=PATIENT))
     limiter.hit("k")
     client.script_flush()
     assert limiter.hit("k").remaining == 8

@@ -12,7 +12,9 @@ from ratelimit.stores.redis.dispatcher import Dispatcher
 from tests.conftest import PATIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from ratelimit.stores.redis.dispatcher import Waiting
 
 
 class Server:
@@ -20,20 +22,22 @@ class Server:
 
     def __init__(self, deadline: float = PATIENT) -> None:
         self.calls: list[list[int]] = []
-        self.replies: list[asyncio.Future[Exception | None]] = []
-        self.dispatcher = Dispatcher(
-            [self.call], deadline, lambda: StoreUnavailable("late", "late")
+        self.dropped = 0
+        self._batch: Sequence[Waiting[int, int]] = ()
+        self._done: Callable[[], None] = pytest.fail
+        self.dispatcher: Dispatcher[int, int] = Dispatcher(
+            [self], deadline, lambda: StoreUnavailable("late", "late")
         )
 
-    async def call(self, questions: Sequence[int]) -> list[int]:
+    def call(self, batch: Sequence[Waiting[int, int]], done: Callable[[], None]) -> None:
         """Wait for the word, and answer or fail."""
-        self.calls.append(list(questions))
-        reply: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        self.replies.append(reply)
-        error = await reply
-        if error:
-            raise error
-        return list(questions)
+        self.calls.append([waiting.question for waiting in batch])
+        self._batch, self._done = batch, done
+
+    def drop(self) -> None:
+        """Forget the call."""
+        self.dropped += 1
+        self._done()
 
     def ask(self, question: int) -> asyncio.Task[int]:
         """Ask in a task of its own."""
@@ -46,7 +50,12 @@ class Server:
     async def reply(self, error: Exception | None = None) -> None:
         """Answer the latest call, and let everybody go on."""
         await ticks()
-        self.replies[-1].set_result(error)
+        for waiting in self._batch:
+            if error:
+                waiting.fail(error)
+            else:
+                waiting.succeed(waiting.question)
+        self._done()
         await ticks()
 
 
@@ -81,7 +90,8 @@ def test_gathers_while_a_call_is_in_flight() -> None:
         assert server.calls[2:] == [[5]]
         await server.reply()
         assert await asyncio.gather(*tasks, late) == [0, 1, 2, 3, 4, 5]
-        await server.dispatcher.finish()
+        for _ in range(2):
+            await server.dispatcher.finish()
 
     run(scenario())
 
@@ -91,9 +101,7 @@ def test_who_is_alone_calls_at_once() -> None:
 
     async def scenario() -> None:
         server = Server()
-        asking = server.dispatcher.ask(7)
-        waiting = asyncio.ensure_future(asking)
-        await asyncio.sleep(0)
+        waiting = server.dispatcher.ask(7)
         assert server.calls == [[7]]
         await server.reply()
         assert await waiting == 7
@@ -188,7 +196,7 @@ def test_who_is_too_late_does_not_leave() -> None:
         with pytest.raises(StoreUnavailable):
             await first
         await ticks()
-        assert server.calls == [[0]]
+        assert (server.calls, server.dropped) == ([[0]], 1)
         await server.dispatcher.finish()
 
     run(scenario())

@@ -427,9 +427,9 @@ def test_a_loop_that_died_is_forgotten(port: int, client: redis.Redis) -> None:
         await limiter.hit("k")
         (line,) = store._calls._lines.values()
         lane = line._lanes[-1]
-        await lane._connection.disconnect()
+        lane._close()
         assert await limiter.hit("k")
-        await lane._connection.disconnect()
+        await lane.aclose()
         return len(store._calls._lines)
 
     assert [asyncio.run(scenario()) for _ in range(3)] == [1, 1, 1]

@@ -15,7 +15,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.quota import EXACT, Quota
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
-from tests.conftest import ALGORITHMS, SERVERS, Clock, every_kind
+from tests.conftest import ALGORITHMS, PATIENT, SERVERS, Clock, every_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +156,7 @@ def test_a_refund_forgets_what_is_over_too(client: Any) -> None:
     """What had been forgotten at a refund doesn't count again when the clock steps back."""
     clock = Clock()
     client.flushall()
-    stores = (RedisStore(client, clock=clock), MemoryStore(clock=clock))
+    stores = (RedisStore(client, deadline=PATIENT, clock=clock), MemoryStore(clock=clock))
     for early in ((1,), (1, 1)):
         faces = []
         start = clock.now

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from ratelimit.stores.redis.connections import INFO, ask, converse, is_quiet
+from ratelimit.stores.redis.connections import INFO, ask, check_quiet, converse, is_quiet
 from ratelimit.stores.redis.timed import wake
 from ratelimit.stores.redis.troubles import is_demoted, overloaded, store_error
 
@@ -111,6 +111,7 @@ class Calls:
         connection.end = end
         try:
             connection.connect()
+            check_quiet(connection)
         except BaseException:
             connection.disconnect()
             raise

@@ -10,16 +10,17 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from ratelimit.stores.redis import sentinel
 from ratelimit.stores.redis.options import options_of
-from ratelimit.stores.redis.timed import timed
+from ratelimit.stores.redis.timed import TimedSocket, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratelimit.stores.redis.replies import Reply
     from ratelimit.stores.redis.wire import Command
 
 
@@ -87,11 +88,28 @@ def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Tem
 
 
 def converse(connection: Any, command: Command) -> bytes:
-    """Send a call and return its reply; a server that lacks the script is sent it."""
+    """Send a call and return its reply; a server that lacks the script is sent it.
+
+    Raises:
+        redis.RedisError: The server can't be asked, or says an error.
+
+    """
+    reply = _exchange(connection, command.by_digest())
+    if isinstance(reply, NoScriptError):
+        reply = _exchange(connection, command.by_text())
+    if isinstance(reply, ResponseError):
+        raise reply
+    return reply
+
+
+def _exchange(connection: Any, packed: bytes) -> Reply:
+    """Send a command and return its reply; redis-py does it where the connection is no socket."""
+    if isinstance(connection._sock, TimedSocket):
+        return connection._sock.exchange(packed)
     try:
-        return ask(connection, command.by_digest())
-    except NoScriptError:
-        return ask(connection, command.by_text())
+        return ask(connection, packed)
+    except ResponseError as error:
+        return error
 
 
 def ask(connection: Any, packed: bytes) -> bytes:
@@ -99,14 +117,6 @@ def ask(connection: Any, packed: bytes) -> bytes:
     connection.send_packed_command([packed])
     reply: bytes = connection.read_response(disable_decoding=True)
     return reply
-
-
-async def async_converse(connection: Any, command: Command) -> bytes:
-    """Send a call and return its reply; a server that lacks the script is sent it."""
-    try:
-        return await async_ask(connection, command.by_digest())
-    except NoScriptError:
-        return await async_ask(connection, command.by_text())
 
 
 async def async_ask(connection: Any, packed: bytes) -> bytes:
@@ -129,15 +139,31 @@ def _look_of(connection: Any) -> Callable[[], Any]:
 
 def is_quiet(connection: Any) -> bool:
     """Say whether it is open, and holds nothing that nobody has asked for."""
+    if isinstance(connection._sock, TimedSocket) and connection._sock.is_plain:
+        return connection._sock.is_quiet()
     try:
         return not _look_of(connection)()
     except (OSError, RedisError):
         return False
 
 
-async def async_is_quiet(connection: Any) -> bool:
-    """Say whether it is open, and holds nothing that nobody has asked for."""
-    try:
-        return not await _look_of(connection)()
-    except (OSError, RedisError):
-        return False
+def check_quiet(connection: Any) -> None:
+    """Check that a connection holds nothing that nobody has asked for.
+
+    Raises:
+        redis.ConnectionError: It does.
+
+    """
+    if _look_of(connection)():
+        raise redis.ConnectionError("it says what nobody has asked for")
+
+
+async def async_check_quiet(connection: Any) -> None:
+    """Check that a connection holds nothing that nobody has asked for.
+
+    Raises:
+        redis.ConnectionError: It does.
+
+    """
+    if await _look_of(connection)():
+        raise redis.ConnectionError("it says what nobody has asked for")

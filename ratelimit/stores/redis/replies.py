@@ -1,0 +1,68 @@
+"""Read replies out of what a server sends."""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AskError,
+    InvalidResponse,
+    MovedError,
+    NoScriptError,
+    ResponseError,
+)
+
+Reply = bytes | ResponseError
+"""A text, or an error."""
+
+_SPECIAL: dict[str, type[ResponseError]] = {
+    "ASK": AskError,
+    "MOVED": MovedError,
+    "NOSCRIPT": NoScriptError,
+}
+
+
+class Replies:
+    """What a server has sent, and nobody has taken yet: texts and errors, as scripts answer."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything."""
+        return bool(self._data)
+
+    def feed(self, data: bytes) -> None:
+        """Add what the server has sent."""
+        self._data += data
+
+    def take(self) -> Reply | None:
+        """Return the next reply, or None if it isn't all there yet.
+
+        Raises:
+            redis.InvalidResponse: It is none that a script gives.
+
+        """
+        data = self._data
+        end = data.find(b"\r\n")
+        if end < 0:
+            return None
+        kind, said, start = data[:1], data[1:end], end + 2
+        if kind == b"$" and said.isdigit():
+            end = start + int(said)
+            if len(data) < end + 2:
+                return None
+            self._data = data[end + 2 :]
+            return data[start:end]
+        if kind not in (b"+", b"-"):
+            raise InvalidResponse(f"Protocol Error: {data[:80]!r}")
+        self._data = data[start:]
+        return said if kind == b"+" else _error(str(said, errors="replace"))
+
+
+def _error(said: str) -> ResponseError:
+    code, _, rest = said.partition(" ")
+    try:
+        return _SPECIAL[code](rest)
+    except (KeyError, ValueError):
+        return ResponseError(said)
