@@ -100,19 +100,26 @@ def test_who_gives_back_is_served(client: redis.Redis, clock: Clock) -> None:
     assert limiter.hit("k").retry_after == before + 720
 
 
+@pytest.mark.parametrize("several", [False, True])
 def test_a_denial_that_crossed_a_refund_is_not_remembered(
-    client: redis.Redis, clock: Clock
+    client: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch, several: bool
 ) -> None:
     """What was asked before somebody gave back says nothing about afterwards."""
     store = store_of(client, clock)
-    limit = store.open("default", FixedWindow("1/hour"))
-    limit.hit("k")
-    request = limit._limit.hit("k", 1)
-    store._denials.recall(request)
-    answer = store._calls.call(request)
-    Limiter(FixedWindow("1/hour"), store=store).reset("k")
-    store._denials.keep(request, limit._limit.decision(request, answer))
-    assert limit.hit("k")
+    limits = {"a": FixedWindow("1/hour")}
+    limiter = Limiter(limits if several else limits["a"], store=store, name="a")
+    limiter.hit("k")
+    answer_of = store._calls._exchange
+
+    def crossing(*args: Any) -> bytes:
+        answer = answer_of(*args)
+        monkeypatch.undo()
+        Limiter(limits, store=store).reset("k")
+        return answer
+
+    monkeypatch.setattr(store._calls, "_exchange", crossing)
+    assert not limiter.hit("k")
+    assert limiter.hit("k")
 
 
 def test_a_clock_that_is_set_back_is_asked_for(client: redis.Redis, clock: Clock) -> None:
@@ -136,24 +143,43 @@ def test_the_impatient_are_judged_by_their_own_patience(client: redis.Redis, clo
     assert patient.hit("k")
 
 
-@pytest.mark.parametrize("full", ["denials", "changes"])
+@pytest.mark.parametrize("several", [False, True])
 def test_memory_of_denials_is_bounded(
-    client: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch, full: str
+    client: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch, several: bool
 ) -> None:
     """Of many denied keys the oldest is forgotten first, and asked for again."""
     monkeypatch.setattr(denials, "_MOST", 3)
-    store = store_of(client, clock)
-    limiter = Limiter(FixedWindow("1/hour"), store=store)
-    keys = ["a", "b", "c", "d"]
-    for key in keys:
+    limits = {"a": FixedWindow("1/hour")}
+    limiter = Limiter(limits if several else limits["a"], store=store_of(client, clock))
+    for key in "abcd":
         limiter.hit(key)
         assert not limiter.hit(key)
-    assert len(store._denials) == 3
-    if full == "changes":
-        for key in keys:
-            limiter.reset(key)
-        assert len(store._denials) == 0
-        assert all(limiter.hit(key) for key in keys)
+    seen = calls(client)
+    assert not any(limiter.hit(key) for key in "dcb")
+    assert calls(client) == seen
+    assert not limiter.hit("a")
+    assert calls(client) == seen + 1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_many_changes_are_forgotten_safely(
+    client: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """If more has changed than is remembered, what was denied before is asked for again."""
+    limits = {"a": FixedWindow("1/hour")}
+    limiter = Limiter(limits if several else limits["a"], store=store_of(client, clock))
+    for key in "abcd":
+        limiter.hit(key)
+        assert not limiter.hit(key)
+    seen = calls(client)
+    limiter.reset("a")
+    assert not any(limiter.hit(key) for key in "bcd")
+    assert calls(client) == seen + 1
+    monkeypatch.setattr(denials, "_MOST", 1)
+    limiter.reset("b")
+    assert all(limiter.hit(key) for key in "ab")
+    assert not limiter.hit("c")
+    assert calls(client) == seen + 5
 
 
 def test_several_limits_are_denied_at_once(client: redis.Redis, clock: Clock) -> None:

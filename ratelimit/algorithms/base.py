@@ -104,9 +104,7 @@ class Algorithm(ABC):
 
         """
 
-    def recall(
-        self, reading: Reading, asked: int, now: int, cost: int
-    ) -> tuple[bool, Reading] | None:
+    def recall(self, reading: Reading, asked: int, now: int, cost: int) -> Verdict | None:
         """Decide on `cost` by the reading of an earlier decision, as if nobody had spent since.
 
         Here the reading is taken for the state, which it is where both have the same numbers.
@@ -118,11 +116,10 @@ class Algorithm(ABC):
             cost: What is asked for this time.
 
         Returns:
-            Whether it is allowed, and the reading; or None if the earlier one doesn't tell.
+            The verdict, or None if the earlier reading doesn't tell.
 
         """
-        allowed, later, _ = self.decide(reading, now, cost)
-        return allowed, later
+        return self.decide(reading, now, cost)
 
     @abstractmethod
     def remaining(self, reading: Reading, now: int) -> int:

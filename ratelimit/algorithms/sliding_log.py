@@ -260,15 +260,13 @@ class SlidingLog(Windows):
         left, taken = log.without(reading[2], cost)
         return tuple(left or self.fresh) if taken else None
 
-    def recall(
-        self, reading: Reading, asked: int, now: int, cost: int
-    ) -> tuple[bool, Reading] | None:
+    def recall(self, reading: Reading, asked: int, now: int, cost: int) -> Verdict | None:
         """Tell it as long as the hit that the reading names is the oldest, and still counts."""
         used, first, _ = reading
         need = max(each if each <= self._limit else 1 for each in (asked, cost))
         if used + need - self._limit > 1 or now >= first + self._period:
             return None
-        return used + cost <= self._limit, reading
+        return used + cost <= self._limit, reading, None
 
     def remaining(self, reading: Reading, now: int) -> int:
         return max(0, self._limit - reading[0])

@@ -1,42 +1,88 @@
-"""Remember denials, and deny the same again without asking."""
+"""Remember denials, and deny the same again without asking.
+
+A denial says how much there was. From that the algorithm tells what there would be now if nobody
+had spent; if even that is too little, the store would say the same. The time that has passed
+counts from before the question was sent, so it is never too short, and what the store would allow
+is never denied, unless somebody else gave something back, or reset the key.
+"""
 
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ratelimit.decision import Decision
+from ratelimit.stores.base import check_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from ratelimit.algorithms.base import Reading
+    from ratelimit.decision import Page
     from ratelimit.stores.redis.wire import Transaction
 
+T = TypeVar("T")
+
 _MOST = 10_000
-"""How many denials to remember."""
+"""How many denials to remember, of one limit or of all transactions of several."""
 
 
-class Denial(NamedTuple):
-    """What a transaction was told, and when it asked."""
+class Changes:
+    """Which keys were charged, refunded or reset by this store, and in which turn."""
 
-    asked: int
-    """When it was asked for, in nanoseconds by our own clock."""
+    def __init__(self) -> None:
+        self.turn = 0
+        """How often anything has changed."""
+        self._lock = Lock()
+        self._turns: dict[str, int] = {}
+        self._forgotten = 0
+
+    def note(self, names: Iterable[str]) -> None:
+        """Take note that what there is at these keys has changed."""
+        with self._lock:
+            if len(self._turns) >= _MOST:
+                self._turns.clear()
+                self._forgotten = self.turn
+            self.turn += 1
+            self._turns.update(dict.fromkeys(names, self.turn))
+
+    def since(self, turn: int, names: Iterable[str]) -> bool:
+        """Say whether any of the keys has changed since a turn, as far as that is known."""
+        return turn < self._forgotten or any(self._turns.get(name, 0) > turn for name in names)
+
+
+class Asked(NamedTuple):
+    """When something was asked for."""
+
+    at: int
+    """In nanoseconds, by our own clock."""
     turn: int
-    """How often anything had changed by then."""
-    now: int
-    """When it was denied, in microseconds by the server's clock."""
-    costs: tuple[int, ...]
-    readings: tuple[Reading, ...]
+
+
+class Latest(Generic[T]):
+    """So many entries at the most: the oldest is forgotten first."""
+
+    __slots__ = ("_lock", "entries")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, T] = {}
+        self._lock = Lock()
+
+    def put(self, name: str, entry: T) -> None:
+        """Keep an entry."""
+        with self._lock:
+            if len(self.entries) >= _MOST:
+                del self.entries[next(iter(self.entries))]
+            self.entries[name] = entry
+
+    def drop(self, name: str) -> None:
+        """Forget an entry, if there is one."""
+        if name in self.entries:
+            with self._lock:
+                self.entries.pop(name, None)
 
 
 class Denials:
-    """What was denied lately: others can only have spent since, so it is denied still.
-
-    A denial says how much there was. From that the algorithm tells what there would be now if
-    nobody had spent; if even that is too little, the store would say the same. The time that has
-    passed counts from before the question was sent, so it is never too short, and what the store
-    would allow is never denied, unless somebody else gave something back, or reset the key.
+    """What transactions of several limits were denied lately; what all limits of a store share.
 
     Args:
         length: For how long a denial is remembered at the most, in microseconds.
@@ -45,72 +91,109 @@ class Denials:
     """
 
     def __init__(self, length: int, clock: Callable[[], int]) -> None:
-        self._length = length
-        self._clock = clock
-        self._lock = Lock()
-        self._denials: dict[str, Denial] = {}
-        self._turn = 0
-        self._changes: dict[str, int] = {}
+        self.length = length * 1_000
+        self.clock = clock
+        self.changes = Changes()
+        self._latest: Latest[tuple[Asked, list[Decision]]] = Latest()
 
-    def __len__(self) -> int:
-        """Count the denials that are remembered."""
-        return len(self._denials)
+    def now(self) -> Asked:
+        """Return when something is asked for, if it is asked now."""
+        return Asked(self.clock(), self.changes.turn)
 
-    def recall(self, request: Transaction) -> list[Decision] | None:
+    def recall(self, request: Transaction, now: Asked) -> list[Decision] | None:
         """Deny a hit, or return None if the store has to say."""
-        request.asked, request.turn = self._clock(), self._turn
-        denial = self._denials.get(request.keys)
+        denial = self._latest.entries.get(request.keys)
         if denial is None:
             return None
-        age = -(-(request.asked - denial.asked) // 1_000)
-        if not 0 <= age < self._length or self._has_changed(request, denial.turn):
-            self._denials.pop(request.keys, None)
+        asked, decisions = denial
+        age = now.at - asked.at
+        if not 0 <= age < self.length or self.changes.since(asked.turn, request.names):
+            self._latest.drop(request.keys)
             return None
-        return _denied(denial, request, denial.now + age)
+        return _denied(decisions, request, -(-age // 1_000))
 
-    def keep(self, request: Transaction, *decisions: Decision) -> None:
+    def keep(self, request: Transaction, asked: Asked, decisions: list[Decision]) -> None:
         """Remember what a hit was told, if it was denied."""
-        if not all(decisions):
-            self._remember(request, decisions)
-        elif self._denials:
-            self._denials.pop(request.keys, None)
-
-    def forget(self, request: Transaction) -> None:
-        """Forget what was denied so far: what there is has changed."""
-        with self._lock:
-            if len(self._changes) >= _MOST:
-                self._denials.clear()
-                self._changes.clear()
-            self._turn += 1
-            self._changes.update(dict.fromkeys(request.names, self._turn))
-
-    def _remember(self, request: Transaction, decisions: Sequence[Decision]) -> None:
-        costs = tuple(decision.cost for decision in decisions)
-        readings = tuple(decision.reading for decision in decisions)
-        denial = Denial(request.asked, request.turn, decisions[0].now, costs, readings)
-        with self._lock:
-            if not self._length or self._has_changed(request, denial.turn):
-                return
-            if len(self._denials) >= _MOST:
-                del self._denials[next(iter(self._denials))]
-            self._denials[request.keys] = denial
-
-    def _has_changed(self, request: Transaction, turn: int) -> bool:
-        """Say whether any of the keys has changed since a turn."""
-        changes = self._changes
-        return bool(changes) and any(changes.get(name, 0) > turn for name in request.names)
+        if all(decisions):
+            self._latest.drop(request.keys)
+        elif self.length and not self.changes.since(asked.turn, request.names):
+            self._latest.put(request.keys, (asked, decisions))
 
 
-def _denied(denial: Denial, request: Transaction, now: int) -> list[Decision] | None:
+class LimitDenials:
+    """What one limit has denied lately, by key: to ask takes no longer than to ask memory.
+
+    Args:
+        denials: Those of the store.
+        name_of: What returns the name of the key in Redis.
+        page: Where its decisions were taken.
+
+    """
+
+    __slots__ = ("_changes", "_latest", "_length", "_name_of", "recall")
+
+    recall: Callable[[str, int], Decision | None]
+    """Deny a hit, or return None if the store has to say: `recall(key, cost)`."""
+
+    def __init__(self, denials: Denials, name_of: Callable[[str], str], page: Page) -> None:
+        self._length = denials.length
+        self._changes = denials.changes
+        self._name_of = name_of
+        self._latest: Latest[tuple[Asked, Decision]] = Latest()
+        self.recall = self._recalling(page, denials.clock)
+
+    def keep(self, key: str, asked: Asked, decision: Decision) -> None:
+        """Remember what a hit was told, if it was denied."""
+        if decision.verdict[0]:
+            self._latest.drop(key)
+        elif self._length and not self._has_changed(key, asked.turn):
+            self._latest.put(key, (asked, decision))
+
+    def _has_changed(self, key: str, turn: int) -> bool:
+        return turn != self._changes.turn and self._changes.since(turn, [self._name_of(key)])
+
+    def _recalling(
+        self, page: Page, clock: Callable[[], int]
+    ) -> Callable[[str, int], Decision | None]:
+        """Return `recall` with all that it looks up bound."""
+        entries, length, changes = self._latest.entries, self._length, self._changes
+        recall, one = page.algorithm.recall, 1
+
+        def recalling(key: str, cost: int) -> Decision | None:
+            if cost is not one:
+                check_cost(cost)
+            denial = entries.get(key) if type(key) is str else None
+            if denial is None:
+                return None
+            (at, turn), earlier = denial
+            age = clock() - at
+            changed = turn != changes.turn and self._has_changed(key, turn)
+            if changed or not 0 <= age < length:
+                self._latest.drop(key)
+                return None
+            now = earlier.now - (-age // 1_000)
+            verdict = recall(earlier.verdict[1], earlier.cost, now, cost)
+            if verdict is None or verdict[0]:
+                return None
+            made = Decision()
+            made.page = page
+            made.key = key
+            made.cost = cost
+            made.now = now
+            made.verdict = verdict
+            return made
+
+        return recalling
+
+
+def _denied(denied: list[Decision], request: Transaction, age: int) -> list[Decision] | None:
     """Return what the store would say now if nobody had spent since, if it is a denial."""
     decisions = []
-    for (page, key, cost), asked, reading in zip(
-        request.asks, denial.costs, denial.readings, strict=True
-    ):
-        recall = page.algorithm.recall
-        later = recall(reading, asked, now, cost)
+    for (page, key, cost), earlier in zip(request.asks, denied, strict=True):
+        recall, now = page.algorithm.recall, earlier.now + age
+        later = recall(earlier.reading, earlier.cost, now, cost)
         if later is not None and later[0]:
-            later = recall(reading, asked, now, 0)
+            later = recall(earlier.reading, earlier.cost, now, 0)
         if later is None:
             return None
         decisions.append(Decision.of(page, key, cost, later[0], now, later[1], 0))

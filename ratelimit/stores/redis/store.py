@@ -9,7 +9,7 @@ from ratelimit.stores.base import Ask
 from ratelimit.stores.redis.async_calls import AsyncCalls
 from ratelimit.stores.redis.calls import Calls
 from ratelimit.stores.redis.connections import async_template_of, template_of
-from ratelimit.stores.redis.denials import Denials
+from ratelimit.stores.redis.denials import Denials, LimitDenials
 from ratelimit.stores.redis.suitability import remarks_on
 from ratelimit.stores.redis.wire import Limit, Wire, numbers_of
 
@@ -54,24 +54,26 @@ def _refund_asks(decisions: Sequence[tuple[Decision, int]]) -> list[Ask]:
 class RedisLedger:
     """One limit in a `RedisStore`."""
 
-    __slots__ = ("_call", "_denials", "_limit", "algorithm", "degraded", "name")
+    __slots__ = ("_call", "_denials", "_limit", "_now", "_recall", "algorithm", "degraded", "name")
 
     def __init__(self, store: RedisStore, name: str, algorithm: Algorithm) -> None:
         self.name = name
         self.algorithm = algorithm
         self.degraded = False
         self._call = store._calls.call
-        self._denials = store._denials
         self._limit = Limit(store._wire.prefix, self)
+        self._denials = LimitDenials(store._denials, self._limit.name_of, self)
+        self._recall = self._denials.recall
+        self._now = store._denials.now
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
-        request = self._limit.hit(key, cost)
-        denied = self._denials.recall(request)
-        if denied:
-            return denied[0]
+        denied = self._recall(key, cost)
+        if denied is not None:
+            return denied
+        request, asked = self._limit.hit(key, cost), self._now()
         decision = self._limit.decision(request, self._call(request))
-        self._denials.keep(request, decision)
+        self._denials.keep(key, asked, decision)
         return decision
 
 
@@ -123,12 +125,12 @@ class RedisStore:
 
     def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
-        request = self._wire.request("hit", asks)
-        denied = self._denials.recall(request)
+        request, asked = self._wire.request("hit", asks), self._denials.now()
+        denied = self._denials.recall(request, asked)
         if denied:
             return denied
         decisions = self._wire.decisions(request, self._calls.call(request))
-        self._denials.keep(request, *decisions)
+        self._denials.keep(request, asked, decisions)
         return decisions
 
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
@@ -142,7 +144,7 @@ class RedisStore:
         try:
             return self._wire.decisions(request, self._calls.call(request))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     def refund_all(self, decisions: Sequence[tuple[Decision, int]]) -> bool:
         """Give back so many units of each decision; whether anything could be given back."""
@@ -151,7 +153,7 @@ class RedisStore:
         try:
             return any(numbers_of(request, self._calls.call(request)))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     def reset_all(self, asks: Sequence[Ask]) -> None:
         """Forget the keys."""
@@ -159,7 +161,7 @@ class RedisStore:
         try:
             numbers_of(request, self._calls.call(request))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     def check(self) -> list[str]:
         """Try every command that limits need, on a key that is gone afterwards: for start-up.
@@ -201,24 +203,26 @@ class RedisStore:
 class AsyncRedisLedger:
     """One limit in a `AsyncRedisStore`."""
 
-    __slots__ = ("_call", "_denials", "_limit", "algorithm", "degraded", "name")
+    __slots__ = ("_call", "_denials", "_limit", "_now", "_recall", "algorithm", "degraded", "name")
 
     def __init__(self, store: AsyncRedisStore, name: str, algorithm: Algorithm) -> None:
         self.name = name
         self.algorithm = algorithm
         self.degraded = False
         self._call = store._calls.call
-        self._denials = store._denials
         self._limit = Limit(store._wire.prefix, self)
+        self._denials = LimitDenials(store._denials, self._limit.name_of, self)
+        self._recall = self._denials.recall
+        self._now = store._denials.now
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask, and spend if it is allowed."""
-        request = self._limit.hit(key, cost)
-        denied = self._denials.recall(request)
-        if denied:
-            return denied[0]
+        denied = self._recall(key, cost)
+        if denied is not None:
+            return denied
+        request, asked = self._limit.hit(key, cost), self._now()
         decision = self._limit.decision(request, await self._call(request))
-        self._denials.keep(request, decision)
+        self._denials.keep(key, asked, decision)
         return decision
 
 
@@ -271,12 +275,12 @@ class AsyncRedisStore:
 
     async def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
-        request = self._wire.request("hit", asks)
-        denied = self._denials.recall(request)
+        request, asked = self._wire.request("hit", asks), self._denials.now()
+        denied = self._denials.recall(request, asked)
         if denied:
             return denied
         decisions = self._wire.decisions(request, await self._calls.call(request))
-        self._denials.keep(request, *decisions)
+        self._denials.keep(request, asked, decisions)
         return decisions
 
     async def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
@@ -290,7 +294,7 @@ class AsyncRedisStore:
         try:
             return self._wire.decisions(request, await self._calls.call(request))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     async def refund_all(self, decisions: Sequence[tuple[Decision, int]]) -> bool:
         """Give back so many units of each decision; whether anything could be given back."""
@@ -299,7 +303,7 @@ class AsyncRedisStore:
         try:
             return any(numbers_of(request, await self._calls.call(request)))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     async def reset_all(self, asks: Sequence[Ask]) -> None:
         """Forget the keys."""
@@ -307,7 +311,7 @@ class AsyncRedisStore:
         try:
             numbers_of(request, await self._calls.call(request))
         finally:
-            self._denials.forget(request)
+            self._denials.changes.note(request.names)
 
     async def check(self) -> list[str]:
         """Try every command that limits need, on a key that is gone afterwards: for start-up.

@@ -90,12 +90,7 @@ def _form(operation: str, algorithms: Sequence[Algorithm]) -> Form:
 class Transaction:
     """One transaction over one limit or several, as far as it can be put down before it leaves."""
 
-    __slots__ = ("asked", "asks", "costs", "form", "keys", "operation", "turn")
-
-    asked: int
-    """When it was asked for, in nanoseconds by our own clock."""
-    turn: int
-    """How often anything had changed by then, in this process."""
+    __slots__ = ("asks", "costs", "form", "keys", "operation")
 
     def __init__(self, operation: str, form: Form, asks: Asks, keys: str, costs: str) -> None:
         self.operation = operation
@@ -162,6 +157,10 @@ class Limit:
         costs = _ONE if one else _bulk(min(check_cost(cost), self._beyond))
         keys = f"${len(text) + self._extra}\r\n{self._head}{text}{self._tail}"
         return Transaction("hit", self._form, ((self._page, key, cost),), keys, costs)
+
+    def name_of(self, key: str) -> str:
+        """Return the name of the Redis key that holds the state of a key."""
+        return f"{self._head}{subject(key)}{self._tail[:-2]}"
 
     def decision(self, request: Transaction, answer: Answer) -> Decision:
         """Read what a hit was answered.
