@@ -3,14 +3,14 @@
 local turn = 4503599627370496
 
 local function entry(key, index)
-  local text = redis.call('LINDEX', key, index)
-  local time, before, total = string.match(text, '^(%d+) (%d+) (%d+)$')
+  local text = call('LINDEX', key, index)
+  local time, before, total = match(text, '^(%d+) (%d+) (%d+)$')
   if not time then error(foreign(key), 0) end
   return tonumber(time), tonumber(before), tonumber(total)
 end
 
-local function text_of(time, before, total)
-  return string.format('%.0f %.0f %.0f', time, before, total)
+local function entry_text(time, before, total)
+  return format(three, time, before, total)
 end
 
 -- The first index from `head` on that `reached` holds for, or `tail`: near the head it is cheap.
@@ -20,9 +20,9 @@ local function first_index(head, tail, reached)
   while low + step < tail and not reached(low + step) do
     low, step = low + step, step * 2
   end
-  local high = math.min(low + step, tail)
+  local high = min(low + step, tail)
   while high - low > 1 do
-    local middle = math.floor((low + high) / 2)
+    local middle = floor((low + high) / 2)
     if reached(middle) then high = middle else low = middle end
   end
   return high
@@ -30,7 +30,7 @@ end
 
 -- The time to decide at, and the hits that count then: from `head` up to `tail`.
 local function live(key, now, period)
-  local log = {head = 0, tail = redis.call('LLEN', key), moment = now, used = 0}
+  local log = {head = 0, tail = call('LLEN', key), moment = now, used = 0}
   if log.tail == 0 then return log end
   local last, last_before, total = entry(key, -1)
   log.moment = moment_of(last, now, period)
@@ -63,24 +63,24 @@ end
 local function with_hit(log, cost)
   local moment = log.moment
   if log.used == 0 or log.brought_back then
-    return {moment = moment, from = log.tail, text = text_of(moment, 0, log.used + cost)}
+    return {moment = moment, from = log.tail, text = entry_text(moment, 0, log.used + cost)}
   end
   local total = (log.total + cost) % turn
   if log.last == moment then
-    local text = text_of(moment, log.last_before, total)
+    local text = entry_text(moment, log.last_before, total)
     return {moment = moment, from = log.head, text = text, same = true}
   end
-  return {moment = moment, from = log.head, text = text_of(moment, log.total, total)}
+  return {moment = moment, from = log.head, text = entry_text(moment, log.total, total)}
 end
 
-local function save_log(key, after, now, args)
-  if after.from > 0 then redis.call('LTRIM', key, after.from, -1) end
+local function save_log(key, after, args)
+  if after.from > 0 then call('LTRIM', key, after.from, -1) end
   if after.same then
-    redis.call('LSET', key, -1, after.text)
+    call('LSET', key, -1, after.text)
   else
-    redis.call('RPUSH', key, after.text)
+    call('RPUSH', key, after.text)
   end
-  redis.call('PEXPIRE', key, lifetime(now, after.moment + args[1] - now))
+  call('PEXPIRE', key, lifetime(after.moment + args[1] - now))
 end
 
 local function decide(key, now, cost, args)
@@ -93,40 +93,39 @@ local function decide(key, now, cost, args)
   return false, reading_of(key, log, cost, limit), log.brought_back and with_hit(log, 0)
 end
 
-local function charge(key, now, cost, args)
+local algorithm = {arity = 3, reading_size = 3, save = save_log, decide = decide}
+algorithms.sliding_log = algorithm
+if is_alone then return end
+
+function algorithm.charge(key, now, cost, args)
   local period, limit, most = args[1], args[2], args[3]
   local log = live(key, now, period)
-  local spent = math.max(0, math.min(cost, most - log.used))
+  local spent = max(0, min(cost, most - log.used))
   if spent == 0 then return 0, reading_of(key, log, 1, limit), false end
   local after = with_hit(log, spent)
   log.first, log.last, log.used = log.first or log.moment, log.moment, log.used + spent
   return spent, reading_of(key, log, 1, limit), after
 end
 
-local function refund(key, now, cost, args, reading)
+function algorithm.refund(key, now, cost, args, reading)
   local log = live(key, now, args[1])
   local moment = reading[3]
   local index = first_index(log.head, log.tail, function(i) return entry(key, i) >= moment end)
   if log.brought_back or index == log.tail then return false end
   local time, before, total = entry(key, index)
   local spent = (total - before) % turn
-  local taken = math.min(cost, spent)
+  local taken = min(cost, spent)
   if time ~= moment or taken == 0 then return false end
-  if log.head > 0 then redis.call('LTRIM', key, log.head, -1) end
+  if log.head > 0 then call('LTRIM', key, log.head, -1) end
   index, log.tail = index - log.head, log.tail - log.head
-  redis.call('LSET', key, index, text_of(time, before, (total - taken) % turn))
+  call('LSET', key, index, entry_text(time, before, (total - taken) % turn))
   for later = index + 1, log.tail - 1 do
     time, before, total = entry(key, later)
-    redis.call('LSET', key, later, text_of(time, (before - taken) % turn, (total - taken) % turn))
+    call('LSET', key, later, entry_text(time, (before - taken) % turn, (total - taken) % turn))
   end
   if taken == spent then
-    redis.call('LSET', key, index, '')
-    redis.call('LREM', key, -1, '')
+    call('LSET', key, index, '')
+    call('LREM', key, -1, '')
   end
   return false, true
 end
-
-algorithms.sliding_log = {
-  arity = 3, reading_size = 3, save = save_log,
-  decide = decide, charge = charge, refund = refund,
-}

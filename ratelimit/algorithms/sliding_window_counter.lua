@@ -1,10 +1,18 @@
+-- The state of a key: three numbers, all 0 if it was never used.
+local function load_three(key)
+  local text = call('GET', key)
+  if not text then return 0, 0, 0 end
+  local a, b, c = match(text, '^(%d+) (%d+) (%d+)$')
+  if not a then error(foreign(key), 0) end
+  return a + 0, b + 0, c + 0
+end
+
 -- The time to decide at, and the two counts as they stand then.
 local function counts(key, now, period, most)
-  local state = load(key, 3)
-  local last, previous, current = state[1], state[2], state[3]
+  local last, previous, current = load_three(key)
   local moment = moment_of(last, now, period)
   local start = moment - moment % period
-  if last > moment then return moment, 0, math.min(previous + current, most), true end
+  if last > moment then return moment, 0, min(previous + current, most), true end
   if last >= start then return moment, previous, current, false end
   if last >= start - period then return moment, current, 0, false end
   return moment, 0, 0, false
@@ -14,8 +22,8 @@ end
 local function at_most(a, b, c, d)
   local base = 16777216
   local low, high = a * (b % base), c * (d % base)
-  local left = a * math.floor(b / base) + math.floor(low / base)
-  local right = c * math.floor(d / base) + math.floor(high / base)
+  local left = a * floor(b / base) + floor(low / base)
+  local right = c * floor(d / base) + floor(high / base)
   if left ~= right then return left < right end
   return low % base <= high % base
 end
@@ -32,32 +40,33 @@ local function decide(key, now, cost, args)
   return cost == 0, reading, cost > 0 and brought_back and reading
 end
 
-local function charge(key, now, cost, args)
-  local period, most = args[1], args[3]
-  local moment, previous, current = counts(key, now, period, most)
-  local spent = math.max(0, math.min(cost, most - current))
-  local after = {moment, previous, current + spent}
-  return spent, after, spent > 0 and after
-end
-
-local function refund(key, now, cost, args, reading)
-  local period = args[1]
-  local moment, previous, current = counts(key, now, period, args[3])
-  local start = moment - moment % period
-  if reading[1] >= start then
-    local given = math.min(cost, current)
-    return given > 0 and {moment, previous, current - given}
-  end
-  local given = reading[1] >= start - period and math.min(cost, previous) or 0
-  return given > 0 and {moment, previous - given, current}
-end
-
 local function reset_after(after, now, args)
   local moment, period = after[1], args[1]
   return moment - now + 2 * period - moment % period
 end
 
-algorithms.sliding_window_counter = {
-  arity = 3, reading_size = 3, save = save, reset_after = reset_after,
-  decide = decide, charge = charge, refund = refund,
+local algorithm = {
+  arity = 3, reading_size = 3, save = save, reset_after = reset_after, decide = decide,
 }
+algorithms.sliding_window_counter = algorithm
+if is_alone then return end
+
+function algorithm.charge(key, now, cost, args)
+  local period, most = args[1], args[3]
+  local moment, previous, current = counts(key, now, period, most)
+  local spent = max(0, min(cost, most - current))
+  local after = {moment, previous, current + spent}
+  return spent, after, spent > 0 and after
+end
+
+function algorithm.refund(key, now, cost, args, reading)
+  local period = args[1]
+  local moment, previous, current = counts(key, now, period, args[3])
+  local start = moment - moment % period
+  if reading[1] >= start then
+    local given = min(cost, current)
+    return given > 0 and {moment, previous, current - given}
+  end
+  local given = reading[1] >= start - period and min(cost, previous) or 0
+  return given > 0 and {moment, previous - given, current}
+end

@@ -1,8 +1,7 @@
 -- The answer is one text: the time, and a line for each transaction, with the numbers of each
 -- limit: whether it is allowed (or the units charged or refunded), and the reading. The line of
 -- a transaction that failed starts with '!', and the others are as if it hadn't been asked for.
--- What isn't needed isn't made: at each call, a function costs as much as ten comparisons.
-local lines = {string.format('%.0f', now)}
+local lines = {time}
 
 local function tell(done, line)
   if not done then
@@ -14,10 +13,31 @@ end
 
 local function hit(key, algorithm, args, cost)
   local allowed, reading, after = algorithm.decide(key, now, cost, args)
-  if after then algorithm.save(key, after, now, args, algorithm) end
-  return (allowed and '1 ' or '0 ') .. text_of_numbers(reading, algorithm)
+  local text = text_of(reading)
+  if after then algorithm.save(key, after, args, algorithm, text) end
+  return (allowed and '1 ' or '0 ') .. text
 end
 
+local function numbers_from(position, count)
+  local numbers = {}
+  for i = 1, count do numbers[i] = ARGV[position + i - 1] + 0 end
+  return numbers
+end
+
+-- One limit's hit alone, as most are while there is little to do. ARGV: the time or '', 'hit', the
+-- algorithm, its numbers, and the cost.
+if is_alone then
+  make(ARGV[3])
+  local algorithm = algorithms[ARGV[3]]
+  local args = numbers_from(4, algorithm.arity)
+  tell(pcall(hit, KEYS[1], algorithm, args, ARGV[4 + algorithm.arity] + 0))
+  return table.concat(lines, '\n')
+end
+
+-- Else ARGV: the time or '', how many forms, the forms, and then runs of transactions of one form.
+-- A form: operation, how many limits, and for each its algorithm and the algorithm's numbers.
+-- A run: which form, how many transactions, and for each of them the costs, and for a refund the
+-- readings of the decisions. KEYS has the keys of all limits in the order of the transactions.
 local position, key_index = 2, 0
 
 local function take()
@@ -26,29 +46,13 @@ local function take()
 end
 
 local function take_numbers(count)
-  local numbers = {}
-  for i = 1, count do numbers[i] = tonumber(ARGV[position + i - 1]) end
   position = position + count
-  return numbers
+  return numbers_from(position - count, count)
 end
 
--- One limit's hit alone, as most are while there is little to do. ARGV: the time or '', 'hit', the
--- algorithm, its numbers, and the cost.
-if ARGV[2] == 'hit' then
-  make(ARGV[3])
-  position = 4
-  local algorithm = algorithms[ARGV[3]]
-  tell(pcall(hit, KEYS[1], algorithm, take_numbers(algorithm.arity), tonumber(ARGV[position])))
-  return table.concat(lines, '\n')
-end
-
--- Else ARGV: the time or '', how many forms, the forms, and then runs of transactions of one form.
--- A form: operation, how many limits, and for each its algorithm and the algorithm's numbers.
--- A run: which form, how many transactions, and for each of them the costs, and for a refund the
--- readings of the decisions. KEYS has the keys of all limits in the order of the transactions.
 local function take_form()
   local form = {operation = take()}
-  for i = 1, tonumber(take()) do
+  for i = 1, take() + 0 do
     local kind = take()
     if not algorithms[kind] then make(kind) end
     form[i] = {algorithm = algorithms[kind], args = take_numbers(algorithms[kind].arity)}
@@ -62,7 +66,7 @@ local function others()
 
   local function keep(limit)
     if limit.after then
-      limit.algorithm.save(limit.key, limit.after, now, limit.args, limit.algorithm)
+      limit.algorithm.save(limit.key, limit.after, limit.args, limit.algorithm)
     end
   end
 
@@ -113,7 +117,7 @@ local function others()
 
   function operations.reset(limits)
     for _, limit in ipairs(limits) do
-      limit.answer = redis.call('DEL', limit.key)
+      limit.answer = call('DEL', limit.key)
     end
   end
 
@@ -125,7 +129,7 @@ local function others()
       {'RPUSH', key, 'a', 'b'}, {'PEXPIRE', key, '1000'}, {'LLEN', key}, {'LINDEX', key, '0'},
       {'LSET', key, '0', 'c'}, {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
     }) do
-      redis.call(unpack(command))
+      call(unpack(command))
     end
     limits[1].answer = 1
   end
@@ -135,7 +139,7 @@ local function others()
     for i, part in ipairs(form) do
       key_index = key_index + 1
       limits[i] = {key = KEYS[key_index], algorithm = part.algorithm, args = part.args}
-      limits[i].cost = tonumber(take())
+      limits[i].cost = take() + 0
       if form.operation == 'refund' then
         limits[i].given = take_numbers(part.algorithm.reading_size)
       end
@@ -147,27 +151,25 @@ local function others()
     local limits, parts = take_limits(form), {}
     operations[form.operation](limits)
     for i, limit in ipairs(limits) do
-      parts[i] = string.format('%.0f', limit.answer)
-      if limit.reading then
-        parts[i] = parts[i] .. ' ' .. text_of_numbers(limit.reading, limit.algorithm)
-      end
+      parts[i] = format(one, limit.answer)
+      if limit.reading then parts[i] = parts[i] .. ' ' .. text_of(limit.reading) end
     end
     return table.concat(parts, ' ')
   end
 end
 
 local forms = {}
-for i = 1, tonumber(take()) do forms[i] = take_form() end
+for i = 1, take() + 0 do forms[i] = take_form() end
 
 local decide
 while position <= #ARGV do
-  local form = forms[tonumber(take())]
+  local form = forms[take() + 0]
   local only = form.operation == 'hit' and not form[2] and form[1]
   decide = decide or not only and others()
-  for _ = 1, tonumber(take()) do
+  for _ = 1, take() + 0 do
     if only then
       key_index = key_index + 1
-      tell(pcall(hit, KEYS[key_index], only.algorithm, only.args, tonumber(take())))
+      tell(pcall(hit, KEYS[key_index], only.algorithm, only.args, take() + 0))
     else
       tell(pcall(decide, form))
     end
