@@ -2,11 +2,13 @@
 -- and with it, modulo 2^52. So what hits have cost together is found by bisection.
 local turn = 4503599627370496
 
+-- The time of a hit and its totals; nothing if there is none.
 local function entry(key, index)
   local text = call('LINDEX', key, index)
+  if not text then return end
   local time, before, total = match(text, '^(%d+) (%d+) (%d+)$')
   if not time then error(foreign(key), 0) end
-  return tonumber(time), tonumber(before), tonumber(total)
+  return time + 0, before + 0, total + 0
 end
 
 local function entry_text(time, before, total)
@@ -28,21 +30,27 @@ local function first_index(head, tail, reached)
   return high
 end
 
--- The time to decide at, and the hits that count then: from `head` up to `tail`.
+-- The time to decide at, and the hits that count then: from `head` on.
 local function live(key, now, period)
-  local log = {head = 0, tail = call('LLEN', key), moment = now, used = 0}
-  if log.tail == 0 then return log end
+  local log = {head = 0, moment = now, used = 0}
   local last, last_before, total = entry(key, -1)
+  if not last then return log end
   log.moment = moment_of(last, now, period)
-  log.head = first_index(0, log.tail, function(index)
-    return entry(key, index) > log.moment - period
-  end)
-  if log.head == log.tail then return log end
-  log.first, log.before = entry(key, log.head)
+  local since = log.moment - period
+  if last <= since then
+    log.head = call('LLEN', key)
+    return log
+  end
+  log.first, log.before = entry(key, 0)
+  if log.first <= since then
+    log.head = first_index(1, call('LLEN', key), function(i) return entry(key, i) > since end)
+    log.first, log.before = entry(key, log.head)
+  end
   log.last, log.last_before, log.total = last, last_before, total
   log.used = (total - log.before) % turn
   if log.moment < last then
     log.brought_back, log.first, log.last = true, log.moment, log.moment
+    log.head = call('LLEN', key)
   end
   return log
 end
@@ -52,18 +60,18 @@ local function reading_of(key, log, cost, limit)
   if log.used == 0 then return {0, 0, 0} end
   local need = log.used + (cost <= limit and cost or 1) - limit
   if need <= 0 or log.brought_back then return {log.used, log.first, log.last} end
-  local index = first_index(log.head, log.tail, function(i)
+  local index = first_index(log.head, call('LLEN', key), function(i)
     local _, _, total = entry(key, i)
     return (total - log.before) % turn >= need
   end)
-  return {log.used, index < log.tail and entry(key, index) or log.moment, log.last}
+  return {log.used, entry(key, index) or log.moment, log.last}
 end
 
 -- What `save` needs to add one hit.
 local function with_hit(log, cost)
   local moment = log.moment
   if log.used == 0 or log.brought_back then
-    return {moment = moment, from = log.tail, text = entry_text(moment, 0, log.used + cost)}
+    return {moment = moment, from = log.head, text = entry_text(moment, 0, log.used + cost)}
   end
   local total = (log.total + cost) % turn
   if log.last == moment then
@@ -109,17 +117,18 @@ end
 
 function algorithm.refund(key, now, cost, args, reading)
   local log = live(key, now, args[1])
-  local moment = reading[3]
-  local index = first_index(log.head, log.tail, function(i) return entry(key, i) >= moment end)
-  if log.brought_back or index == log.tail then return false end
+  if log.used == 0 or log.brought_back then return false end
+  local moment, tail = reading[3], call('LLEN', key)
+  local index = first_index(log.head, tail, function(i) return entry(key, i) >= moment end)
+  if index == tail then return false end
   local time, before, total = entry(key, index)
   local spent = (total - before) % turn
   local taken = min(cost, spent)
   if time ~= moment or taken == 0 then return false end
   if log.head > 0 then call('LTRIM', key, log.head, -1) end
-  index, log.tail = index - log.head, log.tail - log.head
+  index, tail = index - log.head, tail - log.head
   call('LSET', key, index, entry_text(time, before, (total - taken) % turn))
-  for later = index + 1, log.tail - 1 do
+  for later = index + 1, tail - 1 do
     time, before, total = entry(key, later)
     call('LSET', key, later, entry_text(time, (before - taken) % turn, (total - taken) % turn))
   end
