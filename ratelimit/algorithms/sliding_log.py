@@ -263,7 +263,9 @@ class SlidingLog(Windows):
     def recall(self, reading: Reading, asked: int, now: int, cost: int) -> Verdict | None:
         """Tell it as long as the hit that the reading names is the oldest, and still counts."""
         used, first, _ = reading
-        need = max(each if each <= self._limit else 1 for each in (asked, cost))
+        need = asked if asked <= self._limit else 1
+        if need < cost <= self._limit:
+            need = cost
         if used + need - self._limit > 1 or now >= first + self._period:
             return None
         return used + cost <= self._limit, reading, None
