@@ -387,8 +387,8 @@ def test_threads_wait_for_a_connection(
         assert sum(allowed) == 100
         assert len(store._calls._idle) <= 2
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=DEADLINE) as store:
-        store._calls._free.acquire()
-        store._calls._free.acquire()
+        store._calls._permits.get()
+        store._calls._permits.get()
         fails(lambda: Limiter(FixedWindow("9/s"), store=store).hit("k"), "overload")
 
 

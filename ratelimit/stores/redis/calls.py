@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Semaphore
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,9 @@ class Calls:
     def _start(self) -> None:
         """Begin without connections: those of a parent process are its own."""
         self._process = os.getpid()
-        self._free = Semaphore(_MOST)
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_MOST):
+            self._permits.put(None)
         self._idle: list[Any] = []
 
     def call(self, transaction: Transaction) -> Answer:
@@ -46,14 +48,16 @@ class Calls:
         end = monotonic() + self._deadline
         if self._process != os.getpid():
             self._start()
-        if not self._free.acquire(timeout=self._deadline):
-            raise overloaded(_MOST, self._deadline)
+        try:
+            self._permits.get(timeout=self._deadline)
+        except Empty:
+            raise overloaded(_MOST, self._deadline) from None
         try:
             return self._wire.answers(self._exchange(transaction, end), [transaction])[0]
         except RedisError as error:
             raise store_error(error) from error
         finally:
-            self._free.release()
+            self._permits.put(None)
 
     def info(self) -> bytes:
         """Return what the server says of itself; nothing if this user may not ask.
