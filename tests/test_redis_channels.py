@@ -21,7 +21,7 @@ from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
-from ratelimit.stores.redis.connections import is_quiet
+from ratelimit.stores.redis.connections import Template, is_quiet
 from ratelimit.stores.redis.replies import Replies
 from ratelimit.stores.redis.timed import TimedSocket
 from tests.conftest import PATIENT, Blocking
@@ -265,3 +265,31 @@ def test_a_connection_that_is_reset_while_idle() -> None:
             there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             there.close()
             assert not timed.is_quiet()
+
+
+def test_a_connection_that_fails_as_its_time_is_up() -> None:
+    """Whatever an attempt to connect is interrupted in, the next one is made, and it can close."""
+
+    class Clinging:
+        attempts = 0
+
+        async def connect(self) -> None:
+            Clinging.attempts += 1
+            raise redis.ConnectionError("refused")
+
+        async def disconnect(self, *, nowait: bool) -> None:
+            await asyncio.sleep(PATIENT)
+
+    async def scenario() -> None:
+        store = AsyncRedisStore("redis://127.0.0.1:1", deadline=0.02)
+        store._calls._template = Template(Clinging, {}, None)
+        limiter = AsyncLimiter(LIMIT, store=store)
+        async with asyncio.timeout(PATIENT):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="in time"):
+                    await limiter.hit("k")
+            await limiter.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scenario())
+    assert Clinging.attempts == 2
