@@ -150,6 +150,15 @@ def test_a_missing_library_is_told_with_its_mend(monkeypatch, capsys):
     assert 'pip install "exact-ratelimit[demo]"' in capsys.readouterr().err
 
 
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C interrupt, as in a terminal, also where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_serves_until_interrupted(endpoints, capsys):
     """After the table it goes on serving, and Ctrl-C ends it with 0."""
     endpoints(bucket=TokenBucket("3/second"))
