@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Self
 
-from ratelimit.errors import RateLimitExceeded
+from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.limits import (
+    asked_of,
+    at_most,
     combined,
+    in_line,
     line_of,
     named,
+    never_fits,
     of_limit,
     taken_from,
     unsettled,
     wait_of,
+    with_line,
 )
 from ratelimit.quota import whole
-from ratelimit.stores.base import Ask
+from ratelimit.stores.base import Ask, check_cost
 from ratelimit.stores.opening import open_async_store
 from ratelimit.waiting import AsyncPlace, Deadline, Lines, async_sleep
 
@@ -65,9 +71,8 @@ class AsyncLimiter:
         self.store: AsyncStore = open_async_store(store, on_error, nodes)
         self._alone = not isinstance(limits, Mapping)
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
-        self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
-        self._lines = Lines(AsyncPlace)
-        if self._alone:
+        self._lines: Lines[AsyncPlace] = Lines()
+        if self._alone and type(self).hit is AsyncLimiter.hit:
             vars(self)["hit"] = self._pages[name].hit
 
     async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
@@ -139,15 +144,20 @@ class AsyncLimiter:
 
         """
         deadline = Deadline(timeout)
-        asked = cost if isinstance(cost, int) else 0
-        place = self._lines.join(line_of(key), asked)
+        asked = asked_of(self._asks(key, cost))
+        if never_fits(asked, self.limits):
+            raise RateLimitExceeded(await self.peek(key, cost))
+        place = AsyncPlace(line_of(key), asked)
         try:
+            self._lines.join(place)
             if place.ahead:
-                decision = await self.peek(key, min(place.ahead + asked, self._max_cost))
+                decision = await self._peek_in_line(key, place)
                 if deadline.is_before(wait_of(decision)):
                     raise RateLimitExceeded(decision)
             if not await place.wait(deadline):
-                raise RateLimitExceeded(await self.peek(key, cost))
+                decision = await self._peek_in_line(key, place)
+                if not decision:
+                    raise RateLimitExceeded(decision)
             decision = await self._hit_before(deadline, key, cost)
         finally:
             self._lines.leave(place)
@@ -186,7 +196,7 @@ class AsyncLimiter:
             TypeError, ValueError, StoreError: As `hit`.
 
         """
-        decision = await self.enter(key, estimate, timeout=timeout)
+        decision = await self.enter(key, check_cost(estimate), timeout=timeout)
         return AsyncReservation(self, decision, key, estimate)
 
     async def aclose(self) -> None:
@@ -206,6 +216,12 @@ class AsyncLimiter:
         """Close the store."""
         await self.aclose()
 
+    async def _peek_in_line(self, key: Keys, place: AsyncPlace) -> Decision:
+        """Ask for what is wanted by those in line, up to and with this one."""
+        wanted = in_line(place)
+        most = at_most(wanted, self.limits, self._alone)
+        return with_line(await self.peek(key, most), wanted, self._alone)
+
     async def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
         while True:
             asks = self._asks(key, cost, deadline.left_us)
@@ -220,7 +236,8 @@ class AsyncLimiter:
         try:
             await async_sleep(decision.delay)
         except BaseException:
-            await self.refund(decision)
+            with suppress(StoreError):  # what can't be given back stays charged
+                await self.refund(decision)
             raise
 
     async def _refund(self, decision: Decision, at_most: int | None) -> bool:

@@ -163,10 +163,37 @@ class Decision:
         )
 
 
+class DecisionInLine(Decision):
+    """The answer of a limit to one before whom others wait for more than it ever admits at once.
+
+    Args:
+        decision: What it answers to as much as it admits.
+        wait: The µs until the turn comes.
+
+    """
+
+    __slots__ = ("_wait",)
+
+    def __init__(self, decision: Decision, wait: int) -> None:
+        self.page = decision.page
+        self.key = decision.key
+        self.cost = decision.cost
+        self.now = decision.now
+        self.verdict = False, decision.reading, None
+        self._spent = 0
+        self._wait = wait
+
+    @property
+    def retry_after_us(self) -> float:
+        """`retry_after` in whole microseconds."""
+        return self._wait
+
+
 class CombinedDecision(Decision):
     """The answer of several limits to one question: allowed if all of them allow.
 
-    `limit` and `remaining` are those of the tightest, the durations are the longest.
+    `name` and `limit` are those of the tightest, `remaining` is what all of them would allow, and
+    the durations are the longest.
     """
 
     __slots__ = ("_limits",)

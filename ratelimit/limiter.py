@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Self
 
-from ratelimit.errors import RateLimitExceeded
+from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.limits import (
+    asked_of,
+    at_most,
     combined,
+    in_line,
     line_of,
     named,
+    never_fits,
     of_limit,
     taken_from,
     unsettled,
     wait_of,
+    with_line,
 )
 from ratelimit.quota import whole
-from ratelimit.stores.base import Ask
+from ratelimit.stores.base import Ask, check_cost
 from ratelimit.stores.opening import open_store
 from ratelimit.waiting import Deadline, Lines, Place, sleep
 
@@ -64,9 +70,8 @@ class Limiter:
         self.store: Store = open_store(store, on_error, nodes)
         self._alone = not isinstance(limits, Mapping)
         self._pages = {each: self.store.open(each, self.limits[each]) for each in self.limits}
-        self._max_cost = min(algorithm.max_cost for algorithm in self.limits.values())
-        self._lines = Lines(Place)
-        if self._alone:
+        self._lines: Lines[Place] = Lines()
+        if self._alone and type(self).hit is Limiter.hit:
             vars(self)["hit"] = self._pages[name].hit
 
     def hit(self, key: Keys, cost: Costs = 1) -> Decision:
@@ -136,15 +141,20 @@ class Limiter:
 
         """
         deadline = Deadline(timeout)
-        asked = cost if isinstance(cost, int) else 0
-        place = self._lines.join(line_of(key), asked)
+        asked = asked_of(self._asks(key, cost))
+        if never_fits(asked, self.limits):
+            raise RateLimitExceeded(self.peek(key, cost))
+        place = Place(line_of(key), asked)
         try:
+            self._lines.join(place)
             if place.ahead:
-                decision = self.peek(key, min(place.ahead + asked, self._max_cost))
+                decision = self._peek_in_line(key, place)
                 if deadline.is_before(wait_of(decision)):
                     raise RateLimitExceeded(decision)
             if not place.wait(deadline):
-                raise RateLimitExceeded(self.peek(key, cost))
+                decision = self._peek_in_line(key, place)
+                if not decision:
+                    raise RateLimitExceeded(decision)
             decision = self._hit_before(deadline, key, cost)
         finally:
             self._lines.leave(place)
@@ -181,7 +191,7 @@ class Limiter:
             TypeError, ValueError, StoreError: As `hit`.
 
         """
-        decision = self.enter(key, estimate, timeout=timeout)
+        decision = self.enter(key, check_cost(estimate), timeout=timeout)
         return Reservation(self, decision, key, estimate)
 
     def close(self) -> None:
@@ -201,6 +211,12 @@ class Limiter:
         """Close the store."""
         self.close()
 
+    def _peek_in_line(self, key: Keys, place: Place) -> Decision:
+        """Ask for what is wanted by those in line, up to and with this one."""
+        wanted = in_line(place)
+        most = at_most(wanted, self.limits, self._alone)
+        return with_line(self.peek(key, most), wanted, self._alone)
+
     def _hit_before(self, deadline: Deadline, key: Keys, cost: Costs) -> Decision:
         while True:
             asks = self._asks(key, cost, deadline.left_us)
@@ -215,7 +231,8 @@ class Limiter:
         try:
             sleep(decision.delay)
         except BaseException:
-            self.refund(decision)
+            with suppress(StoreError):  # what can't be given back stays charged
+                self.refund(decision)
             raise
 
     def _refund(self, decision: Decision, at_most: int | None) -> bool:

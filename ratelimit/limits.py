@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ratelimit.algorithms.base import Algorithm
-from ratelimit.decision import CombinedDecision, Decision
-from ratelimit.stores.base import check_name
+from ratelimit.decision import CombinedDecision, Decision, DecisionInLine
+from ratelimit.stores.base import check_cost, check_key, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+
+    from ratelimit.stores.base import Ask
+    from ratelimit.waiting import AsyncPlace, Place
 
 Keys = str | Mapping[str, str]
 """One key for all limits, or where there are several, one for each by the limit's name."""
@@ -55,6 +58,42 @@ def of_limit(given: T | Mapping[str, T], name: str, what: str, alone: bool) -> T
 def line_of(key: Keys) -> Hashable:
     """Return what tells the lines of those who wait apart."""
     return tuple(sorted(key.items())) if isinstance(key, Mapping) else key
+
+
+def asked_of(asks: Iterable[Ask]) -> dict[str, int]:
+    """Return how much is asked of each limit, checked."""
+    return {page.name: check_cost(cost) for page, key, cost in asks if check_key(key)}
+
+
+def never_fits(asked: Mapping[str, int], limits: Mapping[str, Algorithm]) -> bool:
+    """Say whether more is asked than a limit ever admits."""
+    return any(cost > limits[name].max_cost for name, cost in asked.items())
+
+
+def in_line(place: Place | AsyncPlace) -> dict[str, int]:
+    """Return what has to be there until it is one's turn, of each limit."""
+    return {name: cost + place.ahead.get(name, 0) for name, cost in place.asked.items()}
+
+
+def at_most(wanted: Mapping[str, int], limits: Mapping[str, Algorithm], alone: bool) -> Costs:
+    """Return as much of what is wanted as the limits admit at once."""
+    costs = {name: min(cost, limits[name].max_cost) for name, cost in wanted.items()}
+    return next(iter(costs.values())) if alone else costs
+
+
+def with_line(decision: Decision, wanted: Mapping[str, int], alone: bool) -> Decision:
+    """Return what a decision on as much as is admitted says of all that is wanted."""
+    parts = [_with_line(part, wanted[name]) for name, part in decision.limits.items()]
+    return combined(parts, alone)
+
+
+def _with_line(part: Decision, wanted: int) -> Decision:
+    algorithm = part.page.algorithm
+    beyond = wanted - algorithm.max_cost
+    if beyond <= 0:
+        return part
+    quota = algorithm.quota
+    return DecisionInLine(part, int(wait_of(part)) + beyond * quota.period_us // quota.limit)
 
 
 def wait_of(decision: Decision) -> float:

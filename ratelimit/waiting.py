@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, OrderedDict
 from math import inf
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ratelimit.forks import fork_safe
+
 if TYPE_CHECKING:
-    from asyncio import Future
-    from collections.abc import Callable, Hashable
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Hashable, Mapping
 
 
 P = TypeVar("P", "Place", "AsyncPlace")
+
+_LONGEST = 1_000_000_000
+"""From here on a timeout is as good as none, in seconds."""
+_AT_ONCE = 3_000_000
+"""The longest that a lock can be waited for everywhere, in seconds."""
 
 
 class Deadline:
     """When a wait has to be over.
 
     Args:
-        timeout: Seconds from now; None or infinity for never.
+        timeout: Seconds from now; None, infinity or more than 30 years for never.
 
     Raises:
         TypeError: `timeout` is no number.
@@ -37,7 +44,7 @@ class Deadline:
             raise TypeError(f"a timeout is seconds, not {type(timeout).__name__}: {timeout!r}")
         if not timeout >= 0:
             raise ValueError(f"a timeout is 0 s or more, not {timeout}")
-        self._end = time.monotonic() + timeout
+        self._end = inf if timeout > _LONGEST else time.monotonic() + timeout
 
     @property
     def left(self) -> float:
@@ -69,45 +76,72 @@ async def async_sleep(seconds: float) -> None:
 
 
 class Place:
-    """A thread's place in a line."""
+    """A thread's place in a line.
 
-    __slots__ = ("_gate", "ahead", "cost", "key")
+    Args:
+        key: What the line is for.
+        asked: How much is asked for, of each limit.
 
-    def __init__(self, key: Hashable, cost: int, ahead: int) -> None:
+    """
+
+    __slots__ = ("_gate", "ahead", "asked", "called", "key")
+
+    def __init__(self, key: Hashable, asked: Mapping[str, int]) -> None:
         self.key = key
-        self.cost = cost
-        self.ahead = ahead
-        """What all who came before have asked for."""
+        self.asked = asked
+        self.ahead: Mapping[str, int] = {}
+        """What all who came before have asked for, of each limit."""
+        self.called = False
+        """Whether it is their turn."""
         self._gate = Lock()
         self._gate.acquire()
 
-    def call(self) -> None:
-        """Tell the one who waits here that it is their turn."""
+    def call(self) -> bool:
+        """Tell the one who waits here that it is their turn; whether they can be told."""
+        self.called = True
         self._gate.release()
+        return True
 
     def wait(self, deadline: Deadline) -> bool:
         """Wait for the turn; whether it came before the deadline."""
         left = deadline.left
-        return self._gate.acquire(timeout=-1 if left == inf else min(left, 3e6))
+        return self._gate.acquire(timeout=-1 if left == inf else min(left, _AT_ONCE))
 
 
 class AsyncPlace:
-    """A task's place in a line."""
+    """A task's place in a line, which tasks of several event loops may share.
 
-    __slots__ = ("_turn", "ahead", "cost", "key")
+    Args:
+        key: What the line is for.
+        asked: How much is asked for, of each limit.
 
-    def __init__(self, key: Hashable, cost: int, ahead: int) -> None:
+    """
+
+    __slots__ = ("_loop", "_turn", "ahead", "asked", "called", "key")
+
+    def __init__(self, key: Hashable, asked: Mapping[str, int]) -> None:
         import asyncio
 
         self.key = key
-        self.cost = cost
-        self.ahead = ahead
-        """What all who came before have asked for."""
-        self._turn: Future[None] = asyncio.get_running_loop().create_future()
+        self.asked = asked
+        self.ahead: Mapping[str, int] = {}
+        """What all who came before have asked for, of each limit."""
+        self.called = False
+        """Whether it is their turn."""
+        self._loop = asyncio.get_running_loop()
+        self._turn: Future[None] = self._loop.create_future()
 
-    def call(self) -> None:
-        """Tell the one who waits here that it is their turn."""
-        self._turn.set_result(None)
+    def call(self) -> bool:
+        """Tell the one who waits here that it is their turn; whether they can be told."""
+        try:
+            if _running_loop() is self._loop:
+                self._turn.set_result(None)
+            else:
+                self._loop.call_soon_threadsafe(self._turn.set_result, None)
+        except RuntimeError:  # their event loop is closed
+            return False
+        self.called = True
+        return True
 
     async def wait(self, deadline: Deadline) -> bool:
         """Wait for the turn; whether it came before the deadline."""
@@ -118,31 +152,76 @@ class AsyncPlace:
         return self._turn.done()
 
 
+def _running_loop() -> AbstractEventLoop | None:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+class Line(Generic[P]):
+    """Those who wait for one key."""
+
+    __slots__ = ("asked", "places")
+
+    def __init__(self) -> None:
+        self.places: OrderedDict[P, None] = OrderedDict()
+        """The first one has been called."""
+        self.asked: Counter[str] = Counter()
+        """What all of them ask for, of each limit."""
+
+    def drop(self, place: P) -> None:
+        """Forget a place."""
+        del self.places[place]
+        self.asked.subtract(place.asked)
+
+    def recount(self) -> None:
+        """Put right what all of them ask for."""
+        self.asked.clear()
+        for place in self.places:
+            self.asked.update(place.asked)
+
+
 class Lines(Generic[P]):
     """A line for each key that somebody waits for."""
 
-    def __init__(self, place: Callable[[Hashable, int, int], P]) -> None:
-        self._place: Callable[[Hashable, int, int], P] = place
-        self._guard = Lock()
-        self._lines: dict[Hashable, deque[P]] = {}
+    def __init__(self) -> None:
+        self._guard = fork_safe(RLock())
+        self._lines: dict[Hashable, Line[P]] = {}
 
-    def join(self, key: Hashable, cost: int) -> P:
-        """Take the last place in the line of a key."""
+    def join(self, place: P) -> None:
+        """Take the last place in the line of its key."""
         with self._guard:
-            line = self._lines.setdefault(key, deque())
-            place = self._place(key, cost, sum(other.cost for other in line))
-            line.append(place)
-            if len(line) == 1:
+            line = self._lines.setdefault(place.key, Line())
+            place.ahead = dict(line.asked)
+            line.places[place] = None
+            line.asked.update(place.asked)
+            if len(line.places) == 1:
                 place.call()
-        return place
 
     def leave(self, place: P) -> None:
-        """Give a place up, and call the next one if it was the first."""
-        with self._guard:
-            line = self._lines[place.key]
-            first = line[0] is place
-            line.remove(place)
-            if not line:
-                del self._lines[place.key]
-            elif first:
-                line[0].call()
+        """Give a place up, if it was taken, and call the next one if it was the first."""
+        try:
+            with self._guard:
+                line = self._lines.get(place.key)
+                if line is not None and place in line.places:
+                    line.drop(place)
+                    self._go_on(place.key, line)
+        except BaseException:  # who is interrupted in this leaves all the same
+            with self._guard:
+                line = self._lines.get(place.key, Line())
+                line.places.pop(place, None)
+                line.recount()
+                self._go_on(place.key, line)
+            raise
+
+    def _go_on(self, key: Hashable, line: Line[P]) -> None:
+        """Call the first one who can be told; forget the others, whose event loops are gone."""
+        while line.places:
+            first = next(iter(line.places))
+            if first.called or first.call():
+                return
+            line.drop(first)
+        self._lines.pop(key, None)

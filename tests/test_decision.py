@@ -76,19 +76,6 @@ def test_a_delay_that_is_cut_short_is_given_back(monkeypatch: pytest.MonkeyPatch
     assert limiter.peek("k").remaining == 1
 
 
-def test_who_waits_behind_others_in_threads() -> None:
-    """A thread behind another is refused at once, or leaves at its deadline."""
-    limiter = Limiter(TokenBucket("1/hour", burst=2))
-    limiter.hit("k", 2)
-    for cost, timeout in ((1, 60), (0, 0.01)):
-        first = limiter._lines.join("k", cost)
-        with pytest.raises(RateLimitExceeded):
-            limiter.acquire("k", timeout=timeout)
-        limiter._lines.leave(first)
-    limiter.reset("k")
-    assert limiter.acquire("k", timeout=0)
-
-
 def test_the_core_needs_the_standard_library_alone() -> None:
     """`import ratelimit` imports no client, no framework and no event loop."""
     code = "import sys, ratelimit; print({'asyncio', 'redis', 'starlette'} & set(sys.modules))"

@@ -309,7 +309,7 @@ def test_29_a_timeout_counts_each_try() -> None:
     limiter.hit("k")
     start = time.monotonic()
     with pytest.raises(RateLimitExceeded):
-        limiter.acquire("k", {"default": 1}, timeout=0.01)
+        limiter.acquire("k", timeout=0.01)
     assert limiter.acquire("k", timeout=5)
     assert time.monotonic() - start < 5
 

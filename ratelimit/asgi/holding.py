@@ -35,7 +35,7 @@ class Holding:
         self.most = most
         self.held = 0
         """How many are held back now."""
-        self._lines = Lines(AsyncPlace)
+        self._lines: Lines[AsyncPlace] = Lines()
 
     async def decide(self, plan: Plan, scope: Scope, room: Room, listener: Listener) -> bool:
         """Decide a plan as soon as all of its rules allow; whether they do in time.
@@ -63,8 +63,9 @@ class Holding:
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
         cost = max((part.cost for part in parts), default=0)
-        place = self._lines.join((id(loop), plan.line(parts)), cost)
+        place = AsyncPlace((id(loop), plan.line(parts)), {"": cost})
         try:
+            self._lines.join(place)
             if place.ahead and not await self._turn(place, patience, listener):
                 return await hit(parts)
             while True:
