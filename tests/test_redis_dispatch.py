@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,12 +51,14 @@ class Server:
     async def reply(self, error: Exception | None = None) -> None:
         """Answer the latest call, and let everybody go on."""
         await ticks()
-        for waiting in self._batch:
+        batch, self._batch = self._batch, ()
+        for waiting in batch:
             if error:
                 waiting.fail(error)
             else:
                 waiting.succeed(waiting.question)
-        self._done()
+        if batch:
+            self._done()
         await ticks()
 
 
@@ -220,6 +223,76 @@ def test_each_has_a_deadline_of_their_own() -> None:
         with pytest.raises(StoreUnavailable):
             await late
         assert await first == 0
+        await server.dispatcher.finish()
+
+    run(scenario())
+
+
+class Lanes:
+    """Several lanes, whose calls are answered when they are told to, on a clock of their own."""
+
+    def __init__(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.servers = [Server() for _ in range(count)]
+        monkeypatch.setattr("ratelimit.stores.redis.dispatcher.monotonic", lambda: self.now)
+        self.dispatcher: Dispatcher[int, int] = Dispatcher(
+            self.servers, PATIENT, lambda: StoreUnavailable("late", "late")
+        )
+
+    @property
+    def calls(self) -> list[int]:
+        """How many calls each lane has made."""
+        return [len(server.calls) for server in self.servers]
+
+
+def test_many_who_wait_have_two_calls_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While calls are fast, a second one leaves for many, and no third."""
+
+    async def scenario() -> None:
+        lanes = Lanes(4, monkeypatch)
+        answers = [lanes.dispatcher.ask(n) for n in range(200)]
+        assert lanes.calls == [1, 1, 0, 0]
+        for _ in range(8):
+            for server in lanes.servers[:2]:
+                await server.reply()
+        assert await asyncio.gather(*answers) == list(range(200))
+        assert lanes.calls[2:] == [0, 0]
+        await lanes.dispatcher.finish()
+
+    run(scenario())
+
+
+def test_nobody_waits_for_two_slow_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a call takes an eighth of the deadline, who comes meanwhile has one of their own."""
+
+    async def scenario() -> None:
+        lanes = Lanes(3, monkeypatch)
+        first = lanes.dispatcher.ask(0)
+        lanes.now += PATIENT / 4
+        await lanes.servers[0].reply()
+        assert await first == 0
+        answers = [lanes.dispatcher.ask(n) for n in range(4)]
+        assert lanes.calls == [2, 1, 1]
+        for server in (*lanes.servers, lanes.servers[0]):
+            await server.reply()
+        assert await asyncio.gather(*answers) == [0, 1, 2, 3]
+        await lanes.dispatcher.finish()
+
+    run(scenario())
+
+
+def test_an_event_loop_that_stands_still() -> None:
+    """While the loop is blocked nobody's time runs out: neither of those in flight nor in line."""
+
+    async def scenario() -> None:
+        server = Server(deadline=0.4)
+        tasks = [server.ask(n) for n in range(3)]
+        await ticks()
+        time.sleep(0.5)  # noqa: ASYNC251  # as an application that blocks its event loop does
+        await ticks()
+        for _ in range(2):
+            await server.reply()
+        assert await asyncio.gather(*tasks) == [0, 1, 2]
         await server.dispatcher.finish()
 
     run(scenario())

@@ -19,11 +19,12 @@ from ratelimit.algorithms import FixedWindow, SlidingLog, TokenBucket
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
+from ratelimit.stores import AsyncFallbackStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore, calls, script
 from ratelimit.stores.redis.timed import TimedSocket
 from tests import proxy as proxies
 from tests import servers
-from tests.conftest import PATIENT, Blocking
+from tests.conftest import PATIENT, Blocking, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -301,6 +302,23 @@ def test_a_slow_server_is_slow_for_a_few(port: int, client: redis.Redis) -> None
     assert len({id(error) for error in errors}) == 300
 
 
+def test_a_loop_that_stands_still_is_no_outage(port: int, client: redis.Redis) -> None:
+    """An application that blocks its event loop beyond the deadline is answered all the same."""
+
+    async def scenario() -> tuple[list[Any], Any]:
+        first = AsyncRedisStore(f"redis://127.0.0.1:{port}", deadline=DEADLINE)
+        async with AsyncLimiter(FixedWindow("1000/hour"), store=AsyncFallbackStore(first)) as one:
+            await one.hit("k")
+            hits = [asyncio.create_task(one.hit("k")) for _ in range(12)]
+            await asyncio.sleep(0)
+            time.sleep(1.5 * DEADLINE)  # noqa: ASYNC251  # that is what it is about
+            return await asyncio.gather(*hits), wrong(one.store).errors
+
+    decisions, errors = asyncio.run(scenario())
+    assert not any(decision.degraded for decision in decisions)
+    assert errors == {}
+
+
 def test_a_flood_on_a_cold_pool(port: int, client: redis.Redis) -> None:
     """Two thousand at once are answered on two connections, and exactly the limit is admitted."""
 
@@ -426,7 +444,7 @@ def test_a_loop_that_died_is_forgotten(port: int, client: redis.Redis) -> None:
     async def scenario() -> int:
         await limiter.hit("k")
         (line,) = store._calls._lines.values()
-        lane = line._lanes[-1]
+        lane = line._lanes[0]
         lane._close()
         assert await limiter.hit("k")
         await lane.aclose()
@@ -464,8 +482,12 @@ def test_a_socket_ends_in_time() -> None:
         timed = TimedSocket(here, time.monotonic() - 1)
         with pytest.raises(TimeoutError):
             timed.sendall(b"late")
+        there.sendall(b"+in time\r\n")
+        assert timed.recv(10) == b"+in time\r\n"
         timed.end += 60
         timed.settimeout(0)
+        with pytest.raises(redis.TimeoutError):
+            timed.exchange(b"question")
         with pytest.raises(BlockingIOError):
             timed.recv(1)
         timed.settimeout(None)

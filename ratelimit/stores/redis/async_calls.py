@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Asked = Sequence[Waiting[Transaction, Answer]]
     """Transactions that somebody waits for."""
 
-_LANES = 2
-"""How many connections an event loop has at most."""
+_LANES = 8
+"""How many connections an event loop has at most; more than two only where calls are slow."""
 
 
 class Lane:
@@ -228,7 +228,8 @@ class AsyncCalls:
 
     async def aclose(self) -> None:
         """Close this loop's connections; it can be called twice, and calls be made again."""
-        line = self._lines.pop(asyncio.get_running_loop(), None)
+        with self._guard:
+            line = self._lines.pop(asyncio.get_running_loop(), None)
         if line is not None:
             await line.aclose()
 

@@ -21,8 +21,14 @@ _MOST = 256
 """How many questions leave together at most: the server decides them in about 1 ms."""
 _MANY = 16
 """From how many that wait on a second call is worth it, while the first is in flight."""
+_USUAL = 2
+"""How many calls are in flight at most, unless they are slow."""
 _TICK = 0.001
 """How often to look for those who are too late at most, in seconds."""
+_LATE = 0.005
+"""From how late a timer is on the event loop has stood still, in seconds."""
+_SLOW = 1 / 8
+"""From which part of the deadline on a call is so slow that nobody can wait for two of them."""
 
 
 class Waiting(Generic[T, A]):
@@ -63,8 +69,10 @@ class Dispatcher(Generic[T, A]):
     """Questions of one event loop to one server, first come, first served.
 
     Who asks when no call is in flight makes one at once; what is asked meanwhile leaves together
-    when it is back. Where many wait, as many calls are in flight as there are lanes, so that the
-    server works while we do. There is no task, and no timer but one for deadlines.
+    when it is back. Where many wait, two calls are in flight, so that the server works while we
+    do; where calls are slow, as many as there are lanes, so that few have to wait for two of them.
+    There is no task, and no timer but one for deadlines. After the event loop has stood still, all
+    have at least a quarter of their deadline left: the answer may well be there.
 
     Args:
         lanes: What makes the calls.
@@ -80,7 +88,7 @@ class Dispatcher(Generic[T, A]):
         too_late: Callable[[], StoreError],
     ) -> None:
         self._lanes = len(lanes)
-        self._free = list(lanes)
+        self._free = list(reversed(lanes))
         self._deadline = deadline
         self._too_late = too_late
         self._loop = asyncio.get_running_loop()
@@ -88,6 +96,9 @@ class Dispatcher(Generic[T, A]):
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Waiting[T, A]] = deque()
         self._flying: dict[Lane[T, A], list[Waiting[T, A]]] = {}
+        self._left: dict[Lane[T, A], float] = {}
+        self._is_slow = False
+        """Whether the last call that came back was slow."""
 
     def ask(self, question: T) -> asyncio.Future[A]:
         """Return the answer to a question, to be awaited.
@@ -104,9 +115,15 @@ class Dispatcher(Generic[T, A]):
         if self._timer is None:
             self._timer = self._loop.call_later(self._deadline, self._expire)
         free = self._free
-        if free and (len(free) == self._lanes or len(self._queue) >= _MANY):
+        if free and (len(free) == self._lanes or self._is_urgent()):
             self._serve(free.pop())
         return answer
+
+    def _is_urgent(self) -> bool:
+        """Say whether one more call is worth it, though one is in flight."""
+        if self._is_slow:
+            return True
+        return len(self._queue) >= _MANY and self._lanes - len(self._free) < _USUAL
 
     async def finish(self) -> None:
         """Wait until nothing is in flight, and nobody waits."""
@@ -123,6 +140,7 @@ class Dispatcher(Generic[T, A]):
         batch = self._batch()
         if batch:
             self._flying[lane] = batch
+            self._left[lane] = monotonic()
             lane.call(batch, lambda: self._rest(lane))
             return
         self._free.append(lane)
@@ -133,6 +151,7 @@ class Dispatcher(Generic[T, A]):
     def _rest(self, lane: Lane[T, A]) -> None:
         """Wait for those who were answered, who may have more to ask, before the next call."""
         del self._flying[lane]
+        self._is_slow = monotonic() - self._left[lane] > self._deadline * _SLOW
         self._loop.call_soon(self._serve, lane)
 
     def _batch(self) -> list[Waiting[T, A]]:
@@ -141,7 +160,7 @@ class Dispatcher(Generic[T, A]):
         share = len(queue)
         if share > _MANY:
             flying = sum(map(len, self._flying.values()))
-            share = min(_MOST, max(_MANY, -(-(share + flying) // self._lanes)))
+            share = min(_MOST, max(_MANY, -(-(share + flying) // min(_USUAL, self._lanes))))
         batch: list[Waiting[T, A]] = []
         while queue and len(batch) < share:
             waiting = queue.popleft()
@@ -151,8 +170,10 @@ class Dispatcher(Generic[T, A]):
 
     def _expire(self) -> None:
         """Tell those who are too late, and look again when the next one could be."""
-        self._timer = None
+        timer, self._timer = self._timer, None
         now = monotonic()
+        if timer is not None and self._loop.time() - timer.when() > _LATE:
+            self._put_off(now + self._deadline / 4)
         soonest = inf
         for line in (*self._flying.values(), self._queue):
             for waiting in line:
@@ -165,3 +186,9 @@ class Dispatcher(Generic[T, A]):
                 lane.drop()
         if soonest < inf:
             self._timer = self._loop.call_later(max(soonest - now, _TICK), self._expire)
+
+    def _put_off(self, end: float) -> None:
+        """Let nobody be too late before then."""
+        for line in (*self._flying.values(), self._queue):
+            for waiting in line:
+                waiting.end = max(waiting.end, end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from math import inf
+from ssl import SSLWantReadError
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ class TimedSocket:
                 if not data:
                     raise exceptions.ConnectionError("the server has closed the connection")
                 replies.feed(data)
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError, SSLWantReadError) as error:
             raise exceptions.TimeoutError("the reply doesn't come") from error
         except OSError as error:
             raise exceptions.ConnectionError(str(error)) from error
@@ -79,24 +80,24 @@ class TimedSocket:
         self._raw.sendall(data)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Receive what comes before the end."""
-        self._arm()
+        """Receive what comes before the end, or has come although it is noticed too late."""
+        self._arm(reads=True)
         return self._raw.recv(size, flags)
 
     def recv_into(self, buffer: bytearray) -> int:
-        """Receive what comes before the end."""
-        self._arm()
+        """Receive what comes before the end, or has come although it is noticed too late."""
+        self._arm(reads=True)
         return self._raw.recv_into(buffer)
 
     def __getattr__(self, name: str) -> Any:
         """Do the rest as the socket does it."""
         return getattr(self._raw, name)
 
-    def _arm(self) -> None:
+    def _arm(self, *, reads: bool = False) -> None:
         left = self.end - monotonic()
-        if left <= 0:
+        if left <= 0 and not reads:
             raise TimeoutError("timed out")
-        self._raw.settimeout(min(left, self._longest))
+        self._raw.settimeout(min(max(left, 0), self._longest))
 
 
 def timed(kind: type[Any]) -> type[Any]:
