@@ -6,12 +6,14 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, Self
 
+from ratelimit.forks import fork_safe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ratelimit.algorithms.base import Algorithm, Reading, Verdict
 
-_taking = Lock()
+_taking = fork_safe(Lock())
 
 
 class Page(Protocol):

@@ -42,7 +42,7 @@ from ratelimit.stores.constant import Constant, refused
 from ratelimit.stores.memory import AsyncMemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests import servers
-from tests.conftest import ALGORITHMS, Blocking, Clock, wrong
+from tests.conftest import ALGORITHMS, PATIENT, Blocking, Clock, wrong
 from tests.test_conformance import of_five
 
 if TYPE_CHECKING:
@@ -806,3 +806,29 @@ def test_within_a_second_of_its_return_the_server_decides() -> None:
             while limiter.hit("k").degraded and time.monotonic() < end:
                 time.sleep(0.01)
             assert not limiter.hit("k").degraded
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_denial_that_is_remembered_is_no_sign_of_life(colour: str) -> None:
+    """What is denied without asking neither closes the breaker nor keeps it from opening."""
+    limits = {"a": FixedWindow("1/hour"), "b": FixedWindow("9/hour")}
+    loop = asyncio.new_event_loop()
+    with servers.running("redis-7.0") as port:
+        options: dict[str, Any] = {"deadline": PATIENT, "remember_denials": 3_600}
+        url = f"redis://127.0.0.1:{port}"
+        limiter: Any
+        if colour == "sync":
+            store: Any = FallbackStore(RedisStore(url, **options))
+            limiter = Limiter(limits, store=store)
+        else:
+            store = AsyncFallbackStore(AsyncRedisStore(url, **options))
+            limiter = Blocking(AsyncLimiter(limits, store=store), loop)
+        assert [bool(limiter.hit("blocked")) for _ in range(2)] == [True, False]
+    for key in ("a", "b", "c"):
+        assert not limiter.hit("blocked").degraded
+        assert limiter.hit(key).degraded
+    assert store.breaker.is_open
+    assert not limiter.hit("blocked").degraded
+    assert (store.breaker.is_open, store.errors) == (True, {"connection": 3})
+    (limiter.close if colour == "sync" else limiter.aclose)()
+    loop.close()

@@ -196,6 +196,44 @@ def test_several_limits_are_denied_at_once(client: redis.Redis, clock: Clock) ->
     assert again.limits["a"].retry_after == 59.5
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_wait_is_told_from_when_the_answer_came(
+    client: redis.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """However long the answer took, a wait that is recalled is long enough."""
+    store = store_of(client, clock)
+    limits = {"a": TokenBucket("1/minute")}
+    limiter = Limiter(limits if several else limits["a"], store=store)
+    limiter.hit("k")
+    exchange = store._calls._exchange
+
+    def slowly(*args: Any) -> bytes:
+        answer = exchange(*args)
+        clock.advance(0.3)
+        return answer
+
+    monkeypatch.setattr(store._calls, "_exchange", slowly)
+    assert limiter.hit("k").retry_after == 60
+    assert limiter.hit("k").retry_after == 60
+    clock.advance(0.1)
+    assert limiter.hit("k").retry_after == 59.9
+
+
+def test_an_idle_log_among_several_is_recalled(client: redis.Redis, clock: Clock) -> None:
+    """A log with nothing in it, or nothing any more, is no reason to ask again."""
+    limits = {"log": SlidingLog("5/10ms"), "day": FixedWindow("1/day")}
+    limiter = Limiter(limits, store=store_of(client, clock))
+    limiter.hit("k")
+    assert limiter.hit("k").denied == ("day",)
+    clock.advance(0.02)
+    assert limiter.hit("k").denied == ("day",)
+    seen = calls(client)
+    assert limiter.hit("k").limits["log"].remaining == 5
+    clock.advance(0.02)
+    assert limiter.hit("k").denied == ("day",)
+    assert calls(client) == seen
+
+
 def test_a_hot_key_is_denied_in_both_colours(client: redis.Redis) -> None:
     """Ten thousand denials of one key are a handful of calls."""
     port = client.connection_pool.connection_kwargs["port"]

@@ -403,10 +403,10 @@ def test_threads_wait_for_a_connection(
         for thread in threads:
             thread.join()
         assert sum(allowed) == 100
-        assert len(store._calls._idle) <= 2
+        assert len(store._calls._pool.idle) <= 2
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=DEADLINE) as store:
-        store._calls._permits.get()
-        store._calls._permits.get()
+        store._calls._pool.permits.get()
+        store._calls._pool.permits.get()
         fails(lambda: Limiter(FixedWindow("9/s"), store=store).hit("k"), "overload")
 
 
@@ -428,10 +428,10 @@ def test_a_forked_process_starts_anew(port: int, client: redis.Redis) -> None:
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
         limiter = Limiter(FixedWindow("9/hour"), store=store)
         limiter.hit("k")
-        (parents,) = store._calls._idle
-        store._calls._process -= 1
+        (parents,) = store._calls._pool.idle
+        store._calls._pool.process -= 1
         limiter.hit("k")
-        assert parents not in store._calls._idle
+        assert parents not in store._calls._pool.idle
         assert not parents.can_read()
         parents.disconnect()
 

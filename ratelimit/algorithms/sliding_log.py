@@ -261,8 +261,10 @@ class SlidingLog(Windows):
         return tuple(left or self.fresh) if taken else None
 
     def recall(self, reading: Reading, asked: int, now: int, cost: int) -> Verdict | None:
-        """Tell it as long as the hit that the reading names is the oldest, and still counts."""
-        used, first, _ = reading
+        """Tell it while the hit that the reading names is the oldest, and once none counts."""
+        used, first, last = reading
+        if now >= last + self._period:
+            return cost <= self._limit, (0, 0, 0), None
         need = asked if asked <= self._limit else 1
         if need < cost <= self._limit:
             need = cost

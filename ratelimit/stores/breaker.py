@@ -6,6 +6,7 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from ratelimit.forks import fork_safe
 from ratelimit.quota import microseconds, whole
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Breaker:
         self._failures = whole(failures, "failures", 1)
         self._pause = whole(microseconds(pause, "a pause"), "a pause in microseconds", 1)
         self._clock = _monotonic if clock is None else clock
-        self._lock = Lock()
+        self._lock = fork_safe(Lock())
         self._probe_at = 0
         self.recent_failures = 0
         """How many calls have failed since the last one that succeeded."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from ratelimit.decision import Decision, Page
 from ratelimit.errors import OVERLOAD, StoreError, StoreUnavailable
+from ratelimit.forks import fork_safe
 from ratelimit.quota import whole
 from ratelimit.stores.base import Ask, check_cost, check_key, is_store
 from ratelimit.stores.breaker import Breaker
@@ -54,8 +55,11 @@ class Fallback:
         self.nodes = whole(nodes, "nodes", 1)
         self.warm = warm and isinstance(self.second, MemoryStore)
         self.breaker = Breaker() if breaker is None else breaker
+        self._recall: Callable[[Sequence[Ask]], list[Decision] | None] | None = getattr(
+            first, "recall", None
+        )
         self._errors: Counter[str] = Counter()
-        self._counting = Lock()
+        self._counting = fork_safe(Lock())
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -70,6 +74,15 @@ class Fallback:
         ledger = self.second.open(name, algorithm)
         ledger.degraded = True
         return ledger
+
+    def recalled(self, asks: Sequence[Ask]) -> list[Decision] | None:
+        """Return what the first store denies without asking anybody, while it is in trouble.
+
+        That it denies so is no sign that it can decide, and no probe.
+        """
+        if self._recall is None or not self.breaker.recent_failures:
+            return None
+        return self._recall(asks)
 
     def answered(self) -> None:
         """Take note that the first store has answered."""
@@ -216,7 +229,11 @@ class FallbackStore(Fallback):
 
     def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
-        decisions = self._asked(self.first.hit_all, _firsts(asks))
+        firsts = _firsts(asks)
+        denied = self.recalled(firsts)
+        if denied:
+            return denied
+        decisions = self._asked(self.first.hit_all, firsts)
         if decisions is None:
             return self.instead(self.second.hit_all, asks)
         self.charge_shares(asks, decisions)
@@ -353,7 +370,11 @@ class AsyncFallbackStore(Fallback):
 
     async def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
-        decisions = await self._asked(self.first.hit_all, _firsts(asks))
+        firsts = _firsts(asks)
+        denied = self.recalled(firsts)
+        if denied:
+            return denied
+        decisions = await self._asked(self.first.hit_all, firsts)
         if decisions is None:
             return self.instead(self.second.hit_all, asks)
         self.charge_shares(asks, decisions)

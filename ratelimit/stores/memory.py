@@ -8,6 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from ratelimit.decision import Decision
+from ratelimit.forks import fork_safe
 from ratelimit.quota import whole
 from ratelimit.stores.base import check_cost, check_key
 
@@ -86,7 +87,7 @@ class MemoryStore:
         """How many keys were forgotten early, for want of room."""
         self.ticks: Callable[[], int] = time.monotonic_ns if clock is None else _in_ns(clock)
         self.epoch = (time.time_ns() - time.monotonic_ns()) // 1_000 if clock is None else 0
-        self.lock = RLock()
+        self.lock = fork_safe(RLock())
         self._shelves: dict[tuple[str, str], Shelf] = {}
         self._condemned: list[dict[str, State]] = []
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ratelimit.errors import StoreError
+from ratelimit.forks import fork_safe
 from ratelimit.stores.redis.async_channel import channel_of
 from ratelimit.stores.redis.connections import INFO, async_ask, async_check_quiet
 from ratelimit.stores.redis.dispatcher import Dispatcher
@@ -190,7 +191,7 @@ class AsyncCalls:
         self._wire = wire
         self._template = template
         self._deadline = deadline
-        self._guard = Lock()
+        self._guard = fork_safe(Lock())
         self._lines: dict[asyncio.AbstractEventLoop, Line] = {}
 
     def call(self, transaction: Transaction) -> asyncio.Future[Answer]:

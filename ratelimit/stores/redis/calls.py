@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,23 @@ _MOST = 32
 """How many connections there are at most; a thread that finds none free waits for one."""
 
 
+class Pool:
+    """The connections of one process, and permits to use one."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_MOST):
+            self.permits.put(None)
+        self.idle: deque[Any] = deque()
+
+    def clear(self) -> None:
+        """Close the connections that are idle."""
+        with suppress(IndexError):
+            while True:
+                self.idle.pop().disconnect()
+
+
 class Calls:
     """One call of the script for each transaction, over before its deadline."""
 
@@ -28,15 +47,7 @@ class Calls:
         self._wire = wire
         self._template = template
         self._deadline = deadline
-        self._start()
-
-    def _start(self) -> None:
-        """Begin without connections: those of a parent process are its own."""
-        self._process = os.getpid()
-        self._permits: SimpleQueue[None] = SimpleQueue()
-        for _ in range(_MOST):
-            self._permits.put(None)
-        self._idle: list[Any] = []
+        self._pool = Pool()
 
     def call(self, transaction: Transaction) -> Answer:
         """Return what the server says of a transaction.
@@ -46,18 +57,19 @@ class Calls:
 
         """
         end = monotonic() + self._deadline
-        if self._process != os.getpid():
-            self._start()
+        pool = self._pool
+        if pool.process != os.getpid():
+            pool = self._pool = Pool()  # what a parent process has opened is its own
         try:
-            self._permits.get(timeout=self._deadline)
+            pool.permits.get(timeout=self._deadline)
         except Empty:
             raise overloaded(_MOST, self._deadline) from None
         try:
-            return self._wire.answers(self._exchange(transaction, end), [transaction])[0]
+            return self._wire.answers(self._exchange(pool, transaction, end), [transaction])[0]
         except RedisError as error:
             raise store_error(error) from error
         finally:
-            self._permits.put(None)
+            pool.permits.put(None)
 
     def info(self) -> bytes:
         """Return what the server says of itself; nothing if this user may not ask.
@@ -79,30 +91,31 @@ class Calls:
 
     def close(self) -> None:
         """Close the connections; it can be called twice, and calls be made again."""
-        while self._idle:
-            self._idle.pop().disconnect()
+        self._pool.clear()
 
-    def _exchange(self, transaction: Transaction, end: float) -> bytes:
-        connection = self._connection(end)
+    def _exchange(self, pool: Pool, transaction: Transaction, end: float) -> bytes:
+        connection = self._connection(pool, end)
         try:
             reply = converse(connection, self._wire.command([transaction]))
         except ResponseError:
-            self._idle.append(connection)
+            pool.idle.append(connection)
             raise
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()
+            if isinstance(error, RedisError):
+                pool.clear()  # the others may have been cut off with it
             raise
         if is_demoted(reply):
             connection.disconnect()
         else:
-            self._idle.append(connection)
+            pool.idle.append(connection)
         return reply
 
-    def _connection(self, end: float) -> Any:
+    def _connection(self, pool: Pool, end: float) -> Any:
         """Return the connection that was used last, so that the others can be closed by a proxy."""
         while True:
             try:
-                connection = self._idle.pop()
+                connection = pool.idle.pop()
             except IndexError:
                 return self._opened(end)
             wake(connection, end)

@@ -1,9 +1,10 @@
 """Remember denials, and deny the same again without asking.
 
 A denial says how much there was. From that the algorithm tells what there would be now if nobody
-had spent; if even that is too little, the store would say the same. The time that has passed
-counts from before the question was sent, so it is never too short, and what the store would allow
-is never denied, unless somebody else gave something back, or reset the key.
+had spent; if even that is too little, the store would say the same. To decide, the time that has
+passed counts from before the question was sent: it is never too short, and what the store would
+allow is never denied, unless somebody else gave something back, or reset the key. To tell how long
+to wait, it counts from when the answer came, so that the wait is never too short either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from ratelimit.decision import Decision
+from ratelimit.forks import fork_safe
 from ratelimit.stores.base import check_cost
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Changes:
     def __init__(self) -> None:
         self.turn = 0
         """How often anything has changed."""
-        self._lock = Lock()
+        self._lock = fork_safe(Lock())
         self._turns: dict[str, int] = {}
         self._forgotten = 0
 
@@ -40,8 +42,8 @@ class Changes:
         """Take note that what there is at these keys has changed."""
         with self._lock:
             if len(self._turns) >= _MOST:
-                self._turns.clear()
                 self._forgotten = self.turn
+                self._turns.clear()
             self.turn += 1
             self._turns.update(dict.fromkeys(names, self.turn))
 
@@ -65,7 +67,7 @@ class Latest(Generic[T]):
 
     def __init__(self) -> None:
         self.entries: dict[str, T] = {}
-        self._lock = Lock()
+        self._lock = fork_safe(Lock())
 
     def put(self, name: str, entry: T) -> None:
         """Keep an entry."""
@@ -94,7 +96,7 @@ class Denials:
         self.length = length * 1_000
         self.clock = clock
         self.changes = Changes()
-        self._latest: Latest[tuple[Asked, list[Decision]]] = Latest()
+        self._latest: Latest[tuple[Asked, int, list[Decision]]] = Latest()
 
     def now(self) -> Asked:
         """Return when something is asked for, if it is asked now."""
@@ -105,19 +107,19 @@ class Denials:
         denial = self._latest.entries.get(request.keys)
         if denial is None:
             return None
-        asked, decisions = denial
+        asked, told_at, decisions = denial
         age = now.at - asked.at
         if not 0 <= age < self.length or self.changes.since(asked.turn, request.names):
             self._latest.drop(request.keys)
             return None
-        return _denied(decisions, request, -(-age // 1_000))
+        return _denied(decisions, request, -(-age // 1_000), (now.at - told_at) // 1_000)
 
     def keep(self, request: Transaction, asked: Asked, decisions: list[Decision]) -> None:
         """Remember what a hit was told, if it was denied."""
         if all(decisions):
             self._latest.drop(request.keys)
         elif self.length and not self.changes.since(asked.turn, request.names):
-            self._latest.put(request.keys, (asked, decisions))
+            self._latest.put(request.keys, (asked, self.clock(), decisions))
 
 
 class LimitDenials:
@@ -130,7 +132,7 @@ class LimitDenials:
 
     """
 
-    __slots__ = ("_changes", "_latest", "_length", "_name_of", "recall")
+    __slots__ = ("_changes", "_clock", "_latest", "_length", "_name_of", "recall")
 
     recall: Callable[[str, int], Decision | None]
     """Deny a hit, or return None if the store has to say: `recall(key, cost)`."""
@@ -139,24 +141,24 @@ class LimitDenials:
         self._length = denials.length
         self._changes = denials.changes
         self._name_of = name_of
-        self._latest: Latest[tuple[Asked, Decision]] = Latest()
-        self.recall = self._recalling(page, denials.clock)
+        self._clock = denials.clock
+        self._latest: Latest[tuple[Asked, int, Decision]] = Latest()
+        self.recall = self._recalling(page)
 
     def keep(self, key: str, asked: Asked, decision: Decision) -> None:
         """Remember what a hit was told, if it was denied."""
         if decision.verdict[0]:
             self._latest.drop(key)
         elif self._length and not self._has_changed(key, asked.turn):
-            self._latest.put(key, (asked, decision))
+            self._latest.put(key, (asked, self._clock(), decision))
 
     def _has_changed(self, key: str, turn: int) -> bool:
         return turn != self._changes.turn and self._changes.since(turn, [self._name_of(key)])
 
-    def _recalling(
-        self, page: Page, clock: Callable[[], int]
-    ) -> Callable[[str, int], Decision | None]:
+    def _recalling(self, page: Page) -> Callable[[str, int], Decision | None]:
         """Return `recall` with all that it looks up bound."""
         entries, length, changes = self._latest.entries, self._length, self._changes
+        clock = self._clock
         recall, one = page.algorithm.recall, 1
 
         def recalling(key: str, cost: int) -> Decision | None:
@@ -165,36 +167,47 @@ class LimitDenials:
             denial = entries.get(key) if type(key) is str else None
             if denial is None:
                 return None
-            (at, turn), earlier = denial
-            age = clock() - at
+            (at, turn), told_at, earlier = denial
+            now = clock()
+            age = now - at
             changed = turn != changes.turn and self._has_changed(key, turn)
             if changed or not 0 <= age < length:
                 self._latest.drop(key)
                 return None
-            now = earlier.now - (-age // 1_000)
-            verdict = recall(earlier.verdict[1], earlier.cost, now, cost)
+            verdict = recall(earlier.verdict[1], earlier.cost, earlier.now - (-age // 1_000), cost)
             if verdict is None or verdict[0]:
                 return None
             made = Decision()
             made.page = page
             made.key = key
             made.cost = cost
-            made.now = now
+            made.now = earlier.now + (now - told_at) // 1_000
             made.verdict = verdict
             return made
 
         return recalling
 
 
-def _denied(denied: list[Decision], request: Transaction, age: int) -> list[Decision] | None:
-    """Return what the store would say now if nobody had spent since, if it is a denial."""
+def _denied(
+    denied: list[Decision], request: Transaction, most: int, least: int
+) -> list[Decision] | None:
+    """Return what the store would say now if nobody had spent since, if it is a denial.
+
+    Args:
+        denied: What it said earlier.
+        request: What is asked now.
+        most: How many µs that may be ago, for what is decided.
+        least: How many it is at least, for what is told: a wait that is no shorter than it is.
+
+    """
     decisions = []
     for (page, key, cost), earlier in zip(request.asks, denied, strict=True):
-        recall, now = page.algorithm.recall, earlier.now + age
+        recall, now = page.algorithm.recall, earlier.now + most
         later = recall(earlier.reading, earlier.cost, now, cost)
         if later is not None and later[0]:
             later = recall(earlier.reading, earlier.cost, now, 0)
         if later is None:
             return None
-        decisions.append(Decision.of(page, key, cost, later[0], now, later[1], 0))
+        told = earlier.now + least
+        decisions.append(Decision.of(page, key, cost, later[0], told, later[1], 0))
     return None if all(decisions) else decisions

@@ -133,6 +133,10 @@ class RedisStore:
         self._denials.keep(request, asked, decisions)
         return decisions
 
+    def recall(self, asks: Sequence[Ask]) -> list[Decision] | None:
+        """Deny what Redis has denied lately, or return None: for who doesn't want to ask it."""
+        return self._denials.recall(self._wire.request("hit", asks), self._denials.now())
+
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
         request = self._wire.request("peek", asks)
@@ -282,6 +286,10 @@ class AsyncRedisStore:
         decisions = self._wire.decisions(request, await self._calls.call(request))
         self._denials.keep(request, asked, decisions)
         return decisions
+
+    def recall(self, asks: Sequence[Ask]) -> list[Decision] | None:
+        """Deny what Redis has denied lately, or return None: for who doesn't want to ask it."""
+        return self._denials.recall(self._wire.request("hit", asks), self._denials.now())
 
     async def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
