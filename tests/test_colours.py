@@ -11,7 +11,13 @@ import pytest
 from ratelimit import async_limiter, limiter
 from ratelimit.metrics import observed
 from ratelimit.stores import fallback
-from ratelimit.stores.redis import connections, sentinel, store
+from ratelimit.stores.redis import (
+    async_cluster_calls,
+    cluster_calls,
+    connections,
+    sentinel,
+    store,
+)
 
 TWINS = [
     (limiter.Limiter, async_limiter.AsyncLimiter),
@@ -27,6 +33,23 @@ TWINS = [
     (sentinel.Primary, sentinel.AsyncPrimary),
     (connections.ask, connections.async_ask),
     (connections.check_quiet, connections.async_check_quiet),
+    (cluster_calls.calls_to, async_cluster_calls.async_calls_to),
+    *(
+        (getattr(cluster_calls.Nodes, name), getattr(async_cluster_calls.AsyncNodes, name))
+        for name in (
+            "call",
+            "follow",
+            "check",
+            "_examine",
+            "_info",
+            "_heard",
+            "_answers",
+            "_has_to_learn",
+            "_learn",
+            "_learn_alone",
+            "_ask_around",
+        )
+    ),
 ]
 
 

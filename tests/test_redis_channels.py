@@ -24,7 +24,7 @@ from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from ratelimit.stores.redis.connections import Template, is_quiet
 from ratelimit.stores.redis.replies import Replies
 from ratelimit.stores.redis.timed import TimedSocket
-from tests.conftest import PATIENT, Blocking
+from tests.conftest import PATIENT, Blocking, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,7 +248,7 @@ def test_two_who_close_at_once() -> None:
         store = AsyncRedisStore(fakeredis.FakeAsyncRedis(), deadline=PATIENT)
         hit = asyncio.create_task(AsyncLimiter(LIMIT, store=store).hit("k"))
         await asyncio.sleep(0)
-        (line,) = store._calls._lines.values()
+        (line,) = wrong(store._calls)._lines.values()
         await asyncio.gather(line.aclose(), line.aclose())
         assert await hit
 
@@ -282,7 +282,7 @@ def test_a_connection_that_fails_as_its_time_is_up() -> None:
 
     async def scenario() -> None:
         store = AsyncRedisStore("redis://127.0.0.1:1", deadline=0.02)
-        store._calls._template = Template(Clinging, {}, None)
+        wrong(store._calls)._template = Template(Clinging, {}, None)
         limiter = AsyncLimiter(LIMIT, store=store)
         async with asyncio.timeout(PATIENT):
             for _ in range(2):

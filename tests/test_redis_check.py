@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shlex
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs/how-to/run-on-redis.md"
 RIGHTS = re.findall(r"\+(\w+)", PAGE.read_text().partition("ACL SETUSER")[2].partition("```")[0])
 """What the documentation says that a user needs."""
-
-SIGN = (
-    "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-    "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
-)
 
 
 @pytest.fixture(scope="module", params=servers.KINDS)
@@ -208,7 +201,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
 
 def test_tls(tmp_path: Path) -> None:
     """A server is reached over TLS, and one whose certificate isn't trusted is not."""
-    subprocess.run(shlex.split(SIGN), cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    servers.sign(tmp_path)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
     port = servers.free_port()
     options = ("--tls-port", str(port), "--tls-key-file", key, "--tls-cert-file", certificate)

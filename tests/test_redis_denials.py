@@ -16,7 +16,7 @@ from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore, denials
-from tests.conftest import ALGORITHMS, PATIENT, Clock
+from tests.conftest import ALGORITHMS, PATIENT, Clock, wrong
 from tests.test_twins import algorithms, close, face, limits, never_forget, periods
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_denial_that_crossed_a_refund_is_not_remembered(
     limits = {"a": FixedWindow("1/hour")}
     limiter = Limiter(limits if several else limits["a"], store=store, name="a")
     limiter.hit("k")
-    answer_of = store._calls._exchange
+    answer_of = wrong(store._calls)._exchange
 
     def crossing(*args: Any) -> bytes:
         answer = answer_of(*args)

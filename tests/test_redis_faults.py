@@ -403,10 +403,10 @@ def test_threads_wait_for_a_connection(
         for thread in threads:
             thread.join()
         assert sum(allowed) == 100
-        assert len(store._calls._pool.idle) <= 2
+        assert len(wrong(store._calls)._pool.idle) <= 2
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=DEADLINE) as store:
-        store._calls._pool.permits.get()
-        store._calls._pool.permits.get()
+        wrong(store._calls)._pool.permits.get()
+        wrong(store._calls)._pool.permits.get()
         fails(lambda: Limiter(FixedWindow("9/s"), store=store).hit("k"), "overload")
 
 
@@ -428,10 +428,10 @@ def test_a_forked_process_starts_anew(port: int, client: redis.Redis) -> None:
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
         limiter = Limiter(FixedWindow("9/hour"), store=store)
         limiter.hit("k")
-        (parents,) = store._calls._pool.idle
-        store._calls._pool.process -= 1
+        (parents,) = wrong(store._calls)._pool.idle
+        wrong(store._calls)._pool.process -= 1
         limiter.hit("k")
-        assert parents not in store._calls._pool.idle
+        assert parents not in wrong(store._calls)._pool.idle
         assert not parents.can_read()
         parents.disconnect()
 
@@ -443,12 +443,12 @@ def test_a_loop_that_died_is_forgotten(port: int, client: redis.Redis) -> None:
 
     async def scenario() -> int:
         await limiter.hit("k")
-        (line,) = store._calls._lines.values()
+        (line,) = wrong(store._calls)._lines.values()
         lane = line._lanes[0]
         lane._close()
         assert await limiter.hit("k")
         await lane.aclose()
-        return len(store._calls._lines)
+        return len(wrong(store._calls)._lines)
 
     assert [asyncio.run(scenario()) for _ in range(3)] == [1, 1, 1]
 

@@ -23,7 +23,7 @@ from ratelimit.stores.opening import open_store
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from ratelimit.stores.redis.urls import place_of
 from tests import servers
-from tests.conftest import PATIENT, Blocking
+from tests.conftest import PATIENT, Blocking, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -313,7 +313,7 @@ def test_a_url_of_several_servers() -> None:
 def test_a_url_over_tls() -> None:
     """The primary and the sentinels are both asked over TLS."""
     with RedisStore("rediss+sentinel://one/service?ssl_cert_reqs=none") as store:
-        template = store._calls._template
+        template = wrong(store._calls)._template
         assert issubclass(template.kind, redis.SSLConnection)
         (sentinel,) = template.options["connection_pool"]._sentinel.sentinels
         assert sentinel.connection_pool.connection_class is redis.SSLConnection

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 OnError = Literal["local", "open", "closed", "raise"]
 """What to do while a store is gone: decide in memory, allow all, deny all, or raise."""
 
-_REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
+_REDIS = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
 
 
 def open_store(store: Store | str | None, on_error: OnError = "raise", nodes: int = 1) -> Store:

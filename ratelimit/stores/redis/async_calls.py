@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ratelimit.errors import StoreError
-from ratelimit.forks import fork_safe
 from ratelimit.stores.redis.async_channel import channel_of
 from ratelimit.stores.redis.connections import INFO, async_ask, async_check_quiet
 from ratelimit.stores.redis.dispatcher import Dispatcher
+from ratelimit.stores.redis.loops import PerLoop
+from ratelimit.stores.redis.suitability import remarks_on
 from ratelimit.stores.redis.troubles import is_demoted, store_error, too_late
+from ratelimit.stores.redis.wire import numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ratelimit.decision import Decision
     from ratelimit.stores.redis.async_channel import Channel
     from ratelimit.stores.redis.connections import Template
     from ratelimit.stores.redis.dispatcher import Waiting
     from ratelimit.stores.redis.replies import Reply
     from ratelimit.stores.redis.wire import Answer, Transaction, Wire
 
-    Asked = Sequence[Waiting[Transaction, Answer]]
-    """Transactions that somebody waits for."""
+T = TypeVar("T")
+A = TypeVar("A")
 
-_LANES = 8
+LANES = 8
 """How many connections an event loop has at most; more than two only where calls are slow."""
 
 
-class Lane:
+class Connected(ABC, Generic[T, A]):
     """One connection of one event loop, opened when it is needed; makes one call at a time."""
 
     def __init__(self, wire: Wire, template: Template) -> None:
@@ -39,19 +42,27 @@ class Lane:
         self._template = template
         self._channel: Channel | None = None
         self._opening: asyncio.Task[Any] | None = None
-        self._parts: list[Asked] = []
-        """Who waits for a reply, in the order in which the replies come."""
-        self._has_text = False
-        """Whether the script's text was sent, and not only its digest."""
-        self._demoted = False
+        self._batch: Sequence[Waiting[T, A]] = ()
+        """Who waits for an answer."""
         self._done: Callable[[], None] = _nothing
 
-    def call(self, batch: Asked, done: Callable[[], None]) -> None:
+    @abstractmethod
+    def heard(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to what was sent."""
+
+    @abstractmethod
+    def _begin(self, channel: Channel) -> None:
+        """Send what the batch asks."""
+
+    @abstractmethod
+    def _tell_all(self, error: Exception) -> None:
+        """Tell those who wait that the connection has ended, or couldn't be made."""
+
+    def call(self, batch: Sequence[Waiting[T, A]], done: Callable[[], None]) -> None:
         """Ask all of them at once, tell each what the server says, and then that it is done."""
-        self._parts, self._done = [batch], done
-        self._has_text = self._demoted = False
+        self._batch, self._done = batch, done
         if self._channel is not None and self._channel.quiet:
-            self._send(self._channel)
+            self._begin(self._channel)
         else:
             self._close()
             self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -70,62 +81,15 @@ class Lane:
         self._close()
         await asyncio.sleep(0)  # the transport closes its socket then
 
-    def heard(self, replies: Sequence[Reply]) -> None:
-        """Tell those who wait what the server says, or send it a script that it lacks."""
-        lacking = []
-        for part, reply in zip(self._parts, replies, strict=True):
-            if isinstance(reply, NoScriptError) and not self._has_text:
-                lacking.append(part)
-            else:
-                self._tell(part, reply)
-        if lacking and self._channel is not None:
-            self._parts, self._has_text = lacking, True
-            self._send(self._channel)
-        else:
-            self._finish()
-
     def failed(self, error: Exception) -> None:
         """Tell those who wait that the connection has ended, or couldn't be made."""
         self._close()
-        told = error
-        if isinstance(error, RedisError):
-            told = store_error(error)
-            told.__cause__ = error
-        for part in self._parts:
-            for waiting in part:
-                waiting.fail(told)
+        self._tell_all(error)
         self._finish()
-
-    def _tell(self, part: Asked, reply: Reply) -> None:
-        try:
-            if isinstance(reply, ResponseError):
-                raise store_error(reply) from reply
-            self._demoted |= is_demoted(reply)
-            answers = self._wire.answers(reply, [waiting.question for waiting in part])
-        except StoreError as error:
-            for waiting in part:
-                waiting.fail(error)
-            return
-        for waiting, answer in zip(part, answers, strict=True):
-            waiting.succeed(answer)
-
-    def _send(self, channel: Channel) -> None:
-        """Send a command for each part."""
-        try:
-            commands = [
-                self._wire.command([each.question for each in part]) for part in self._parts
-            ]
-        except Exception as error:  # noqa: BLE001  # the store's clock may raise anything
-            self.failed(error)
-            return
-        packed = [each.by_text() if self._has_text else each.by_digest() for each in commands]
-        channel.send(b"".join(packed), len(packed))
 
     def _finish(self) -> None:
         done, self._done = self._done, _nothing
-        self._parts = []
-        if self._demoted:
-            self._close()
+        self._batch = ()
         done()
 
     def _close(self) -> None:
@@ -155,12 +119,69 @@ class Lane:
             self.failed(error)
             return
         self._channel = channel_of(opening.result(), self)
-        waiting = [[each for each in part if not each.answer.done()] for part in self._parts]
-        self._parts = [part for part in waiting if part]
-        if self._parts:
-            self._send(self._channel)
+        self._batch = [each for each in self._batch if not each.answer.done()]
+        if self._batch:
+            self._begin(self._channel)
         else:
             self._finish()
+
+
+class Lane(Connected["Transaction", "Answer"]):
+    """One connection of one event loop to a server alone: makes one call of a batch."""
+
+    _has_text = False
+    """Whether the script's text was sent, and not only its digest."""
+    _demoted = False
+
+    def heard(self, replies: Sequence[Reply]) -> None:
+        """Tell those who wait what the server says, or send it a script that it lacks."""
+        (reply,) = replies
+        if isinstance(reply, NoScriptError) and not self._has_text and self._channel is not None:
+            self._has_text = True
+            self._send(self._channel)
+        else:
+            self._tell(reply)
+            self._finish()
+
+    def _begin(self, channel: Channel) -> None:
+        self._has_text = self._demoted = False
+        self._send(channel)
+
+    def _send(self, channel: Channel) -> None:
+        try:
+            command = self._wire.command([waiting.question for waiting in self._batch])
+        except Exception as error:  # noqa: BLE001  # the store's clock may raise anything
+            self.failed(error)
+            return
+        channel.send(command.by_text() if self._has_text else command.by_digest(), 1)
+
+    def _tell(self, reply: Reply) -> None:
+        try:
+            if isinstance(reply, ResponseError):
+                raise store_error(reply) from reply
+            self._demoted = is_demoted(reply)
+            answers = self._wire.answers(reply, [waiting.question for waiting in self._batch])
+        except StoreError as error:
+            self._fail(error)
+            return
+        for waiting, answer in zip(self._batch, answers, strict=True):
+            waiting.succeed(answer)
+
+    def _tell_all(self, error: Exception) -> None:
+        told = error
+        if isinstance(error, RedisError):
+            told = store_error(error)
+            told.__cause__ = error
+        self._fail(told)
+
+    def _fail(self, error: Exception) -> None:
+        for waiting in self._batch:
+            waiting.fail(error)
+
+    def _finish(self) -> None:
+        if self._demoted:
+            self._close()
+        super()._finish()
 
 
 def _nothing() -> None:
@@ -171,7 +192,7 @@ class Line:
     """One event loop's way to one server."""
 
     def __init__(self, wire: Wire, template: Template, deadline: float) -> None:
-        self._lanes = [Lane(wire, template) for _ in range(_LANES)]
+        self._lanes = [Lane(wire, template) for _ in range(LANES)]
         self._dispatcher: Dispatcher[Transaction, Answer] = Dispatcher(
             self._lanes, deadline, lambda: too_late(deadline)
         )
@@ -191,8 +212,7 @@ class AsyncCalls:
         self._wire = wire
         self._template = template
         self._deadline = deadline
-        self._guard = fork_safe(Lock())
-        self._lines: dict[asyncio.AbstractEventLoop, Line] = {}
+        self._lines = PerLoop(self._line)
 
     def call(self, transaction: Transaction) -> asyncio.Future[Answer]:
         """Return what the server says of a transaction, to be awaited.
@@ -201,10 +221,20 @@ class AsyncCalls:
             StoreError: It can't say, or not before the deadline.
 
         """
-        line = self._lines.get(asyncio.get_running_loop())
-        if line is None:
-            line = self._line()
-        return line.ask(transaction)
+        return self._lines[asyncio.get_running_loop()].ask(transaction)
+
+    async def decisions(self, request: Transaction) -> list[Decision]:
+        """Return what a hit, a peek or a charge is answered."""
+        return self._wire.decisions(request, await self.call(request))
+
+    async def numbers(self, request: Transaction) -> Sequence[int]:
+        """Return what a refund or a reset is answered, for each limit."""
+        return numbers_of(request, await self.call(request))
+
+    async def check(self) -> list[str]:
+        """Try every command, and return what is worth knowing about the server."""
+        await self.numbers(self._wire.trial())
+        return remarks_on(await self.info())
 
     async def info(self) -> bytes:
         """Return what the server says of itself; nothing if this user may not ask.
@@ -229,16 +259,9 @@ class AsyncCalls:
 
     async def aclose(self) -> None:
         """Close this loop's connections; it can be called twice, and calls be made again."""
-        with self._guard:
-            line = self._lines.pop(asyncio.get_running_loop(), None)
+        line = self._lines.pop(asyncio.get_running_loop(), None)
         if line is not None:
             await line.aclose()
 
     def _line(self) -> Line:
-        """Return a new line for this loop, and forget those of loops that are closed."""
-        line = Line(self._wire, self._template, self._deadline)
-        with self._guard:
-            for loop in [loop for loop in self._lines if loop.is_closed()]:
-                del self._lines[loop]
-            self._lines[asyncio.get_running_loop()] = line
-        return line
+        return Line(self._wire, self._template, self._deadline)

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError, ResponseError
 
 from ratelimit.stores.redis.connections import INFO, ask, check_quiet, converse, is_quiet
+from ratelimit.stores.redis.suitability import remarks_on
 from ratelimit.stores.redis.timed import wake
 from ratelimit.stores.redis.troubles import is_demoted, overloaded, store_error
+from ratelimit.stores.redis.wire import numbers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ratelimit.decision import Decision
+    from ratelimit.errors import StoreError
     from ratelimit.stores.redis.connections import Template
     from ratelimit.stores.redis.wire import Answer, Transaction, Wire
 
@@ -57,19 +63,30 @@ class Calls:
 
         """
         end = monotonic() + self._deadline
-        pool = self._pool
-        if pool.process != os.getpid():
-            pool = self._pool = Pool()  # what a parent process has opened is its own
+        pool = self._own_pool()
         try:
             pool.permits.get(timeout=self._deadline)
         except Empty:
-            raise overloaded(_MOST, self._deadline) from None
+            raise self._overloaded() from None
         try:
             return self._wire.answers(self._exchange(pool, transaction, end), [transaction])[0]
         except RedisError as error:
             raise store_error(error) from error
         finally:
             pool.permits.put(None)
+
+    def decisions(self, request: Transaction) -> list[Decision]:
+        """Return what a hit, a peek or a charge is answered."""
+        return self._wire.decisions(request, self.call(request))
+
+    def numbers(self, request: Transaction) -> Sequence[int]:
+        """Return what a refund or a reset is answered, for each limit."""
+        return numbers_of(request, self.call(request))
+
+    def check(self) -> list[str]:
+        """Try every command, and return what is worth knowing about the server."""
+        self.numbers(self._wire.trial())
+        return remarks_on(self.info())
 
     def info(self) -> bytes:
         """Return what the server says of itself; nothing if this user may not ask.
@@ -79,19 +96,34 @@ class Calls:
 
         """
         try:
-            connection = self._opened(monotonic() + self._deadline)
-            try:
-                return ask(connection, INFO)
-            except ResponseError:
-                return b""
-            finally:
-                connection.disconnect()
+            info: bytes = self.once(INFO, monotonic() + self._deadline)
+        except ResponseError:
+            return b""
         except RedisError as error:
             raise store_error(error) from error
+        return info
+
+    def once(self, packed: bytes, end: float) -> Any:
+        """Return the reply to a command, on a connection of its own."""
+        connection = self._opened(end)
+        try:
+            return ask(connection, packed)
+        finally:
+            connection.disconnect()
 
     def close(self) -> None:
         """Close the connections; it can be called twice, and calls be made again."""
         self._pool.clear()
+
+    def _overloaded(self) -> StoreError:
+        return overloaded(_MOST, self._deadline)
+
+    def _own_pool(self) -> Pool:
+        """Return this process's connections: those of a parent process are its own."""
+        pool = self._pool
+        if pool.process != os.getpid():
+            pool = self._pool = Pool()
+        return pool
 
     def _exchange(self, pool: Pool, transaction: Transaction, end: float) -> bytes:
         connection = self._connection(pool, end)

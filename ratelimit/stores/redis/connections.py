@@ -20,6 +20,7 @@ from ratelimit.stores.redis.timed import TimedSocket, timed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratelimit.stores.redis.pipeline import Pipeline
     from ratelimit.stores.redis.replies import Reply
     from ratelimit.stores.redis.wire import Command
 
@@ -37,7 +38,7 @@ class Template(NamedTuple):
         return self.kind(**self.options)
 
 
-def template_of(client: redis.Redis | str, deadline: float) -> Template:
+def template_of(client: object, deadline: float) -> Template:
     """Return how a client, or the one of a URL, makes its connections.
 
     Raises:
@@ -51,8 +52,8 @@ def template_of(client: redis.Redis | str, deadline: float) -> Template:
         client = client_of(client)
     if not isinstance(client, redis.Redis):
         raise TypeError(
-            f"a RedisStore needs a redis.Redis or a URL, not {client!r}; "
-            "an AsyncRedisStore takes a redis.asyncio.Redis"
+            f"a RedisStore needs a redis.Redis, a RedisCluster or a URL, not {client!r}; "
+            "an AsyncRedisStore takes those of redis.asyncio"
         )
     pool = client.connection_pool
     options = options_of(pool.connection_kwargs, deadline)
@@ -62,7 +63,7 @@ def template_of(client: redis.Redis | str, deadline: float) -> Template:
     return Template(timed(pool.connection_class), options, client)
 
 
-def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Template:
+def async_template_of(client: object, deadline: float) -> Template:
     """Return how a client for code that awaits, or the one of a URL, makes its connections.
 
     Raises:
@@ -76,15 +77,23 @@ def async_template_of(client: redis.asyncio.Redis | str, deadline: float) -> Tem
         client = client_of(client)
     if not isinstance(client, redis.asyncio.Redis):
         raise TypeError(
-            f"an AsyncRedisStore needs a redis.asyncio.Redis or a URL, not {client!r}; "
-            "a RedisStore takes a redis.Redis"
+            "an AsyncRedisStore needs a redis.asyncio.Redis, a RedisCluster of redis.asyncio or a "
+            f"URL, not {client!r}; a RedisStore takes those that block"
         )
     pool = client.connection_pool
-    options = options_of(pool.connection_kwargs, deadline)
-    options |= {"socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+    template = async_template(pool.connection_class, pool.connection_kwargs, deadline, client)
     if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
-        options["connection_pool"] = sentinel.AsyncPrimary(pool, deadline)
-    return Template(pool.connection_class, options, client)
+        template.options["connection_pool"] = sentinel.AsyncPrimary(pool, deadline)
+    return template
+
+
+def async_template(
+    kind: type[Any], given: dict[str, Any], deadline: float, client: object
+) -> Template:
+    """Return how connections of a kind are made with the options of a client."""
+    options = options_of(given, deadline)
+    options |= {"socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+    return Template(kind, options, client)
 
 
 def converse(connection: Any, command: Command) -> bytes:
@@ -112,6 +121,19 @@ def _exchange(connection: Any, packed: bytes) -> Reply:
         return error
 
 
+def run(connection: Any, pipeline: Pipeline) -> None:
+    """Send what there is to send, and take the replies, until nothing is left to be sent.
+
+    Raises:
+        redis.RedisError: The server can't be asked.
+
+    """
+    while packed := pipeline.packed():
+        pipeline.take(_exchange(connection, packed))
+        while pipeline.replies:
+            pipeline.take(_exchange(connection, b""))
+
+
 def ask(connection: Any, packed: bytes) -> bytes:
     """Send a command and return its reply."""
     connection.send_packed_command([packed])
@@ -126,6 +148,7 @@ async def async_ask(connection: Any, packed: bytes) -> bytes:
     return reply
 
 
+CLUSTER_SLOTS = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
 INFO = b"*1\r\n$4\r\nINFO\r\n"
 
 

@@ -41,11 +41,27 @@ class Changes:
     def note(self, names: Iterable[str]) -> None:
         """Take note that what there is at these keys has changed."""
         with self._lock:
-            if len(self._turns) >= _MOST:
-                self._forgotten = self.turn
-                self._turns.clear()
-            self.turn += 1
-            self._turns.update(dict.fromkeys(names, self.turn))
+            self._note(names)
+
+    def note_own(self, names: Iterable[str], turn: int, all_names: Iterable[str]) -> int:
+        """Take note of what somebody has changed who has asked for more since a turn.
+
+        Returns:
+            The turn that all of it may be taken to be asked in: this one, unless others have
+            changed any of it meanwhile.
+
+        """
+        with self._lock:
+            changed = self.since(turn, all_names)
+            self._note(names)
+            return turn if changed else self.turn
+
+    def _note(self, names: Iterable[str]) -> None:
+        if len(self._turns) >= _MOST:
+            self._forgotten = self.turn
+            self._turns.clear()
+        self.turn += 1
+        self._turns.update(dict.fromkeys(names, self.turn))
 
     def since(self, turn: int, names: Iterable[str]) -> bool:
         """Say whether any of the keys has changed since a turn, as far as that is known."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from redis.exceptions import (
     AskError,
+    ClusterDownError,
     InvalidResponse,
     MovedError,
     NoScriptError,
     ResponseError,
+    TryAgainError,
 )
 
 Reply = bytes | ResponseError
@@ -15,8 +17,10 @@ Reply = bytes | ResponseError
 
 _SPECIAL: dict[str, type[ResponseError]] = {
     "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
     "MOVED": MovedError,
     "NOSCRIPT": NoScriptError,
+    "TRYAGAIN": TryAgainError,
 }
 
 

@@ -6,12 +6,10 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Self
 
 from ratelimit.stores.base import Ask
-from ratelimit.stores.redis.async_calls import AsyncCalls
-from ratelimit.stores.redis.calls import Calls
-from ratelimit.stores.redis.connections import async_template_of, template_of
+from ratelimit.stores.redis.async_cluster_calls import async_calls_to
+from ratelimit.stores.redis.cluster_calls import calls_to
 from ratelimit.stores.redis.denials import Denials, LimitDenials
-from ratelimit.stores.redis.suitability import remarks_on
-from ratelimit.stores.redis.wire import Limit, Wire, numbers_of
+from ratelimit.stores.redis.wire import Limit, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 
     import redis
     import redis.asyncio
+    from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+    from redis.cluster import RedisCluster
 
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.decision import Decision
@@ -106,7 +106,7 @@ class RedisStore:
 
     def __init__(
         self,
-        client: redis.Redis | str,
+        client: redis.Redis | RedisCluster | str,
         *,
         prefix: str = "ratelimit",
         deadline: float = 0.1,
@@ -117,7 +117,7 @@ class RedisStore:
         remembered = _microseconds(remember_denials, "remember_denials", 0)
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
-        self._calls = Calls(self._wire, template_of(client, deadline), deadline)
+        self._calls = calls_to(client, self._wire, deadline, self._denials)
 
     def open(self, name: str, algorithm: Algorithm) -> RedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
@@ -129,7 +129,7 @@ class RedisStore:
         denied = self._denials.recall(request, asked)
         if denied:
             return denied
-        decisions = self._wire.decisions(request, self._calls.call(request))
+        decisions = self._calls.decisions(request)
         self._denials.keep(request, asked, decisions)
         return decisions
 
@@ -140,13 +140,13 @@ class RedisStore:
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
         request = self._wire.request("peek", asks)
-        return self._wire.decisions(request, self._calls.call(request))
+        return self._calls.decisions(request)
 
     def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them, whatever there is left."""
         request = self._wire.request("charge", asks)
         try:
-            return self._wire.decisions(request, self._calls.call(request))
+            return self._calls.decisions(request)
         finally:
             self._denials.changes.note(request.names)
 
@@ -155,7 +155,7 @@ class RedisStore:
         readings = [decision.reading for decision, _ in decisions]
         request = self._wire.request("refund", _refund_asks(decisions), readings)
         try:
-            return any(numbers_of(request, self._calls.call(request)))
+            return any(self._calls.numbers(request))
         finally:
             self._denials.changes.note(request.names)
 
@@ -163,7 +163,7 @@ class RedisStore:
         """Forget the keys."""
         request = self._wire.request("reset", asks)
         try:
-            numbers_of(request, self._calls.call(request))
+            self._calls.numbers(request)
         finally:
             self._denials.changes.note(request.names)
 
@@ -179,9 +179,7 @@ class RedisStore:
                 replica, too old, or no Redis.
 
         """
-        request = self._wire.trial()
-        numbers_of(request, self._calls.call(request))
-        return remarks_on(self._calls.info())
+        return self._calls.check()
 
     def close(self) -> None:
         """Close the connections; it can be called twice, and the store used again.
@@ -260,7 +258,7 @@ class AsyncRedisStore:
 
     def __init__(
         self,
-        client: redis.asyncio.Redis | str,
+        client: redis.asyncio.Redis | AsyncRedisCluster | str,
         *,
         prefix: str = "ratelimit",
         deadline: float = 0.1,
@@ -271,7 +269,7 @@ class AsyncRedisStore:
         remembered = _microseconds(remember_denials, "remember_denials", 0)
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
-        self._calls = AsyncCalls(self._wire, async_template_of(client, deadline), deadline)
+        self._calls = async_calls_to(client, self._wire, deadline, self._denials)
 
     def open(self, name: str, algorithm: Algorithm) -> AsyncRedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
@@ -283,7 +281,7 @@ class AsyncRedisStore:
         denied = self._denials.recall(request, asked)
         if denied:
             return denied
-        decisions = self._wire.decisions(request, await self._calls.call(request))
+        decisions = await self._calls.decisions(request)
         self._denials.keep(request, asked, decisions)
         return decisions
 
@@ -294,13 +292,13 @@ class AsyncRedisStore:
     async def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Say what `hit_all` would, and write nothing."""
         request = self._wire.request("peek", asks)
-        return self._wire.decisions(request, await self._calls.call(request))
+        return await self._calls.decisions(request)
 
     async def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them, whatever there is left."""
         request = self._wire.request("charge", asks)
         try:
-            return self._wire.decisions(request, await self._calls.call(request))
+            return await self._calls.decisions(request)
         finally:
             self._denials.changes.note(request.names)
 
@@ -309,7 +307,7 @@ class AsyncRedisStore:
         readings = [decision.reading for decision, _ in decisions]
         request = self._wire.request("refund", _refund_asks(decisions), readings)
         try:
-            return any(numbers_of(request, await self._calls.call(request)))
+            return any(await self._calls.numbers(request))
         finally:
             self._denials.changes.note(request.names)
 
@@ -317,7 +315,7 @@ class AsyncRedisStore:
         """Forget the keys."""
         request = self._wire.request("reset", asks)
         try:
-            numbers_of(request, await self._calls.call(request))
+            await self._calls.numbers(request)
         finally:
             self._denials.changes.note(request.names)
 
@@ -333,9 +331,7 @@ class AsyncRedisStore:
                 replica, too old, or no Redis.
 
         """
-        request = self._wire.trial()
-        numbers_of(request, await self._calls.call(request))
-        return remarks_on(await self._calls.info())
+        return await self._calls.check()
 
     async def aclose(self) -> None:
         """Close the connections; it can be called twice, and the store used again.

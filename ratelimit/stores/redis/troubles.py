@@ -35,7 +35,10 @@ _READ_ONLY = Trouble("read-only", "is a replica and takes no writes: name the pr
 _LOADING = Trouble("loading", "is still loading its data")
 _ORPHAN = Trouble("read-only", "is a replica that has lost its primary")
 _CLUSTER = Trouble("cluster", "is a cluster that can't serve this key just now")
-_NODE = Trouble("cluster", "is one node of a cluster, and the key isn't there", passes=False)
+_NODE = Trouble(
+    "topology", "is one node of a cluster: name the cluster, by redis+cluster://", passes=False
+)
+_ALONE = Trouble("topology", "is no node of a cluster: name it by redis://", passes=False)
 _TIMEOUT = Trouble("timeout", "did not answer in time")
 _CONNECTION = Trouble("connection", "can't be reached")
 _NONSENSE = Trouble("protocol", "answers as no Redis does: is it one?", passes=False)
@@ -59,6 +62,8 @@ _BY_CODE = {
     "MASTERDOWN": _ORPHAN,
     "CLUSTERDOWN": _CLUSTER,
     "TRYAGAIN": _CLUSTER,
+    "access a non local key": _CLUSTER,
+    "cluster support disabled": _ALONE,
     "max number of clients": Trouble("overload", "has as many clients as it takes"),
 }
 """What an error means, by the code that it carries."""
@@ -80,6 +85,18 @@ _BY_CLASS = {
 """What an error means, by the class that redis-py gives it; the special before the general."""
 
 
+class Unsent(exceptions.RedisError):
+    """A call that never left, for want of a connection."""
+
+    def __init__(self, reason: exceptions.RedisError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Apart(StoreUnavailable):
+    """The keys of a call aren't all on one node just now, as their slot is being moved."""
+
+
 def trouble_of(said: str) -> Trouble:
     """Return what a text of the server's means."""
     return next((trouble for code, trouble in _BY_CODE.items() if code in said), _UNKNOWN)
@@ -92,6 +109,8 @@ def is_demoted(reply: bytes) -> bool:
 
 def store_error(error: exceptions.RedisError) -> StoreError:
     """Return the error for what redis-py raised."""
+    if isinstance(error, Unsent):
+        return store_error(error.reason)
     for kind, trouble in _BY_CLASS.items():
         if isinstance(error, kind):
             return trouble.error(error)
@@ -99,6 +118,16 @@ def store_error(error: exceptions.RedisError) -> StoreError:
     if trouble is _UNKNOWN and isinstance(error, exceptions.ConnectionError):
         trouble = _CONNECTION
     return trouble.error(error)
+
+
+def apart(error: exceptions.TryAgainError) -> StoreError:
+    """Return the error for keys that aren't all on one node."""
+    return Apart(str(_CLUSTER.error(error)), _CLUSTER.kind)
+
+
+def uncovered(slot: int) -> StoreError:
+    """Return the error for a slot that no node has."""
+    return _CLUSTER.error(f"no node has slot {slot}")
 
 
 def too_late(deadline: float) -> StoreError:

@@ -234,9 +234,9 @@ class Wire:
         form = _form(operation, [page.algorithm for page, _, _ in asks])
         return Transaction(operation, form, asks, _bulks(keys), _bulks(numbers))
 
-    def trial(self) -> Transaction:
+    def trial(self, key: str = "check") -> Transaction:
         """Return a transaction that tries every command that limits need, and leaves nothing."""
-        return self.request("check", [(_Trial(), "check", 0)])
+        return self.request("check", [(_Trial(), key, 0)])
 
     def command(self, transactions: Sequence[Transaction]) -> Command:
         """Return the one call that decides transactions in their order."""
