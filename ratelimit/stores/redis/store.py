@@ -84,8 +84,12 @@ class RedisStore:
     as fresh. Nothing is retried that may have run: what a lost answer leaves unknown is charged.
     Threads share 32 connections, and wait for one within the deadline.
 
+    On a cluster this holds for limits on one key, and for each node. Limits on different keys are
+    asked node by node, and what was charged is given back if a later one denies.
+
     Args:
-        client: A URL, or a client of redis-py's. Connections are made as the client makes them
+        client: A URL (`redis://`, `rediss://`, `unix://`, or with `+sentinel` or `+cluster` in its
+            scheme), or a client of redis-py's. Connections are made as the client makes them
             (to the same place, as the same user, over TLS or not), but they are the store's own,
             and never retry.
         prefix: What the name of each key starts with.
@@ -171,7 +175,8 @@ class RedisStore:
         """Try every command that limits need, on a key that is gone afterwards: for start-up.
 
         Returns:
-            What is worth knowing about the server, and is no mistake: that it evicts keys.
+            What is worth knowing about the server, or each primary of a cluster, and is no
+            mistake: that it evicts keys.
 
         Raises:
             StoreUnavailable: It can't be asked just now.
@@ -236,8 +241,12 @@ class AsyncRedisStore:
     Each event loop has two connections at most: what is asked while a call is in flight leaves
     together.
 
+    On a cluster this holds for limits on one key, and for each node. Limits on different keys are
+    asked node by node, and what was charged is given back if a later one denies.
+
     Args:
-        client: A URL, or a client of redis-py's. Connections are made as the client makes them
+        client: A URL (`redis://`, `rediss://`, `unix://`, or with `+sentinel` or `+cluster` in its
+            scheme), or a client of redis-py's. Connections are made as the client makes them
             (to the same place, as the same user, over TLS or not), but they are the store's own,
             and never retry.
         prefix: What the name of each key starts with.
@@ -323,7 +332,8 @@ class AsyncRedisStore:
         """Try every command that limits need, on a key that is gone afterwards: for start-up.
 
         Returns:
-            What is worth knowing about the server, and is no mistake: that it evicts keys.
+            What is worth knowing about the server, or each primary of a cluster, and is no
+            mistake: that it evicts keys.
 
         Raises:
             StoreUnavailable: It can't be asked just now.
