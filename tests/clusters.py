@@ -187,10 +187,10 @@ class Cluster:
             owners[first : last + 1] = [primary[1]] * (last + 1 - first)
         return owners
 
-    def keys_at(self, port: int, stem: str = "k") -> Iterator[str]:
+    def keys_at(self, port: int) -> Iterator[str]:
         """Return keys that a node has."""
         owners = self._owners()
-        keys = (f"{stem}{number}" for number in count())
+        keys = map("k{}".format, count())
         return (key for key in keys if owners[slot_of(f"{{{key}}}")] == port)
 
     def begin_to_move(self, slot: int, target: int) -> None:

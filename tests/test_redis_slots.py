@@ -79,9 +79,21 @@ def test_who_is_asked_where_the_slots_are() -> None:
     """Nodes that are known come before those that were named, and those in trouble last."""
     slots = Slots([HERE, ("named", 1)])
     assert slots.sources(0) == [HERE, ("named", 1)]
-    slots.learn([entry(0, SLOTS - 1, THERE, HERE)], HERE)
+    slots.suspect(HERE)
+    assert slots.sources(0) == [("named", 1), HERE]
+    slots.learn([entry(0, SLOTS - 1, THERE)], THERE)
+    assert slots.sources(0) == [THERE, ("named", 1), HERE]
     slots.doubt(THERE)
+    slots.learn([entry(0, SLOTS - 1, THERE)], HERE)
     assert slots.sources(0) == [HERE, ("named", 1), THERE]
+
+
+def test_not_all_ask_the_same_node() -> None:
+    """Many processes that have reason to ask spread over the nodes."""
+    slots = Slots([HERE])
+    places = [("many", port) for port in range(20)]
+    slots.learn([entry(0, SLOTS - 1, *places)], HERE)
+    assert len({slots.sources(0)[0] for _ in range(100)}) > 1
 
 
 def test_how_often_is_asked() -> None:

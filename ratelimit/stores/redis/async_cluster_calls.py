@@ -270,6 +270,7 @@ class AsyncNodes:
                     await self._forget_others()
                     return
             except RedisError as error:
+                self._slots.suspect(source)
                 errors.append(error)
         self._slots.fail(errors)
 

@@ -199,6 +199,7 @@ class Nodes:
                     self._forget_others()
                     return
             except RedisError as error:
+                self._slots.suspect(source)
                 errors.append(error)
         self._slots.fail(errors)
 

@@ -6,6 +6,7 @@ from binascii import crc_hqx
 from copy import copy
 from itertools import count
 from math import inf
+from random import shuffle
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import (
@@ -105,9 +106,13 @@ class Slots:
         self._owners[slot] = owner
         self._stale = True
 
-    def doubt(self, address: Address) -> None:
-        """Take down that a node is in trouble: another may have taken over."""
+    def suspect(self, address: Address) -> None:
+        """Take down that a node is in trouble: it is asked last."""
         self._suspects.add(address)
+
+    def doubt(self, address: Address) -> None:
+        """Take down that a primary is in trouble: another may have taken over."""
+        self.suspect(address)
         self._stale = True
 
     def miss(self, slot: int) -> StoreError:
@@ -124,10 +129,11 @@ class Slots:
         return self._stale and now >= self._next
 
     def sources(self, now: float) -> list[Address]:
-        """Begin to learn: return whom to ask, those in trouble last."""
+        """Begin to learn: return whom to ask, those in trouble last, else in any order."""
         self._next = now + _OFTEN
-        known = dict.fromkeys([*self.nodes, *self._seeds])
-        return sorted(known, key=self._suspects.__contains__)
+        nodes = list(self.nodes)
+        shuffle(nodes)
+        return sorted(dict.fromkeys([*nodes, *self._seeds]), key=self._suspects.__contains__)
 
     def learn(self, reply: Any, source: Address) -> bool:
         """Take up what a node says of all slots; return whether it knows of any.
@@ -148,7 +154,7 @@ class Slots:
         if not nodes:
             return False
         self._owners, self.nodes = owners, list(nodes)
-        self._suspects.clear()
+        self._suspects &= {*nodes, *self._seeds} - {source}
         self._stale, self._failure = False, None
         return True
 
