@@ -29,6 +29,7 @@ from tests.conftest import PATIENT, Clock, every_kind, wrong
 
 if TYPE_CHECKING:
     from ratelimit.algorithms import Algorithm
+    from tests.clusters import Cluster
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -327,6 +328,20 @@ def test_31_a_denial_is_taken_for_an_error(store: Any) -> None:
     """A denial is a value and raises nothing."""
     limiter = Limiter(FixedWindow("1/hour"), store=store)
     assert [limiter.hit("k").allowed for _ in range(3)] == [True, False, False]
+
+
+def test_33_a_script_of_several_keys_breaks_on_a_cluster(cluster: Cluster) -> None:
+    """Limits on one key are one script, whose keys share a slot; those on others are joined."""
+    limits = {
+        "user": FixedWindow("9/day"),
+        "team": TokenBucket("9/day"),
+        "all": SlidingLog("9/day"),
+    }
+    with RedisStore(cluster.url, deadline=PATIENT) as store:
+        limiter = Limiter(limits, store=store)
+        for number in range(9):
+            assert limiter.hit(f"alone:{number}")
+            assert limiter.hit({"user": f"user:{number}", "team": f"team:{number}", "all": "all"})
 
 
 @every_kind

@@ -68,12 +68,14 @@ Limiter(TEN, store="redis://localhost", name="ten")
 Limiter(TEN, store=MemoryStore(max_keys=10, clock=lambda: 0))
 Limiter(TEN, store=RedisStore("redis://localhost"))
 Limiter(TEN, store=RedisStore(redis.Redis(), prefix="app"))
+Limiter(TEN, store=RedisStore(redis.RedisCluster("one")))
 Limiter({"burst": TEN, "daily": FixedWindow("1000/day")})
 Limiter({str(number): algorithm for number, algorithm in enumerate(ALGORITHMS)})
 AsyncLimiter(TEN, store="memory://", name="ten")
 AsyncLimiter(TEN, store=MemoryStore())
 AsyncLimiter(TEN, store=AsyncRedisStore("redis://localhost"))
 AsyncLimiter(TEN, store=AsyncRedisStore(redis.asyncio.Redis()))
+AsyncLimiter(TEN, store=AsyncRedisStore(redis.asyncio.RedisCluster("one")))
 
 
 def blocks() -> None:

@@ -33,6 +33,8 @@ Limiter(TEN, store=AsyncRedisStore("redis://localhost"))  # refused: arg-type re
 AsyncLimiter(TEN, store=RedisStore("redis://localhost"))  # refused: arg-type reportArgumentType
 RedisStore(redis.asyncio.Redis())  # refused: arg-type reportArgumentType
 AsyncRedisStore(redis.Redis())  # refused: arg-type reportArgumentType
+RedisStore(redis.asyncio.RedisCluster("one"))  # refused: arg-type reportArgumentType
+AsyncRedisStore(redis.RedisCluster("one"))  # refused: arg-type reportArgumentType
 
 limiter.hit(42)  # refused: arg-type reportArgumentType
 limiter.hit(b"key")  # refused: arg-type reportArgumentType
