@@ -193,6 +193,10 @@ class Cluster:
         keys = map("k{}".format, count())
         return (key for key in keys if owners[slot_of(f"{{{key}}}")] == port)
 
+    def one_key_each(self) -> list[str]:
+        """Return a key of each primary, in the order of their slots."""
+        return [next(self.keys_at(port)) for port in self.primaries()]
+
     def begin_to_move(self, slot: int, target: int) -> None:
         """Have a slot's node give it to another one."""
         source = self.owner(slot)

@@ -101,6 +101,13 @@ def maker(colour: str) -> Iterator[Callable[..., Any]]:
         yield make
 
 
+def check(limiter: Any) -> Any:
+    """Check the store of a limiter of either colour."""
+    if isinstance(limiter, Blocking):
+        return limiter.run(wrong(limiter._limiter.store).check())
+    return limiter.store.check()
+
+
 def wrong(value: Any) -> Any:
     """Return what a type checker would refuse, to see it refused at run time."""
     return value

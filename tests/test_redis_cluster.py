@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import threading
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
-import redis.asyncio
-import redis.asyncio.cluster
-import redis.cluster
 
 from ratelimit.algorithms import FixedWindow, LeakyBucket, SlidingLog, TokenBucket
 from ratelimit.async_limiter import AsyncLimiter
@@ -24,14 +18,12 @@ from ratelimit.stores.redis import AsyncRedisStore, RedisStore, async_cluster_ca
 from ratelimit.stores.redis.joint import Joint
 from ratelimit.stores.redis.slots import slot_of
 from tests import clusters, servers
-from tests.conftest import ALGORITHMS, PATIENT, maker, wrong
+from tests.conftest import ALGORITHMS, PATIENT, check, maker, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.clusters import Cluster
-
-PAGE = Path(__file__).parent.parent / "docs/how-to/run-on-redis.md"
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +41,10 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         yield make
 
 
-def one_key_each(cluster: Cluster) -> list[str]:
-    """Return a key of each primary, in the order of their slots."""
-    return [next(cluster.keys_at(port)) for port in cluster.primaries()]
-
-
 def test_each_key_is_where_it_belongs(cluster: Cluster, make: Any) -> None:
     """Keys are spread over all primaries, and each counts for itself."""
     limiter = make(cluster.url, FixedWindow("1000/day"))
-    keys = one_key_each(cluster)
+    keys = cluster.one_key_each()
     for left in (999, 998):
         assert [limiter.hit(key).remaining for key in keys] == [left] * 3
     assert [cluster.node(port).dbsize() for port in cluster.primaries()] == [1, 1, 1]
@@ -66,7 +53,7 @@ def test_each_key_is_where_it_belongs(cluster: Cluster, make: Any) -> None:
 def test_several_subjects_in_one_decision(cluster: Cluster, make: Any) -> None:
     """Limits whose keys are on three nodes are all or nothing, and each is reported as it is."""
     limits = {"a": FixedWindow("9/day"), "b": SlidingLog("9/day"), "c": TokenBucket("2/day")}
-    for keys in (one_key_each(cluster), one_key_each(cluster)[::-1]):
+    for keys in (cluster.one_key_each(), cluster.one_key_each()[::-1]):
         cluster.flush()
         limiter = make(cluster.url, limits, remember_denials=0)
         key = dict(zip(limits, keys, strict=True))
@@ -83,7 +70,7 @@ def test_all_that_deny_are_named(cluster: Cluster, make: Any) -> None:
     """A denial names the limits that deny on other nodes too, though one would do."""
     limits = {"a": FixedWindow("1/day"), "b": FixedWindow("9/day"), "c": FixedWindow("1/day")}
     limiter = make(cluster.url, limits)
-    key = dict(zip(limits, one_key_each(cluster), strict=True))
+    key = dict(zip(limits, cluster.one_key_each(), strict=True))
     assert limiter.hit(key)
     assert limiter.hit(key).denied == ("a", "c")
     assert limiter.peek(key).limits["b"].remaining == 8
@@ -94,7 +81,7 @@ def test_what_is_done_to_several_subjects(cluster: Cluster, make: Any, kind: Any
     """Peek, charge, refund and reset reach each of the nodes."""
     limits = {"a": kind("9/day"), "b": kind("9/day")}
     limiter = make(cluster.url, limits)
-    key = dict(zip(limits, one_key_each(cluster), strict=False))
+    key = dict(zip(limits, cluster.one_key_each(), strict=False))
 
     def left() -> list[int]:
         return [part.remaining for part in limiter.peek(key).limits.values()]
@@ -116,7 +103,7 @@ def test_what_was_given_back_is_not_denied(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A denial that came of what another decision then gave back isn't remembered."""
-    a, b = one_key_each(cluster)[:2]
+    a, b = cluster.one_key_each()[:2]
     with RedisStore(cluster.url, deadline=PATIENT) as store:
         both = Limiter({"a": FixedWindow("1/day"), "b": FixedWindow("1/day")}, store=store)
         only_a = Limiter(FixedWindow("1/day"), store=store, name="a")
@@ -140,7 +127,7 @@ def test_a_denial_among_changes_is_not_remembered(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was reset while a denial was on its way is asked for again."""
-    a, b = one_key_each(cluster)[:2]
+    a, b = cluster.one_key_each()[:2]
     limits = {"a": FixedWindow("1/day"), "b": FixedWindow("1/day")}
     with RedisStore(cluster.url, deadline=PATIENT) as store:
         both, only_b = Limiter(limits, store=store), Limiter({"b": limits["b"]}, store=store)
@@ -158,7 +145,7 @@ def test_a_denial_among_changes_is_not_remembered(
 
 def test_eight_threads_share_limits(cluster: Cluster) -> None:
     """Eight threads are let in exactly as often as the limit of several nodes says."""
-    keys = dict(zip("ab", one_key_each(cluster)[::2], strict=True))
+    keys = dict(zip("ab", cluster.one_key_each()[::2], strict=True))
     allowed: list[bool] = []
     with RedisStore(cluster.url, deadline=PATIENT, remember_denials=0) as store:
         limits = {"a": SlidingLog("1000/day"), "b": FixedWindow("60/day")}
@@ -179,7 +166,7 @@ def test_eight_threads_share_limits(cluster: Cluster) -> None:
 
 def test_two_hundred_tasks_share_limits(cluster: Cluster) -> None:
     """Two hundred tasks on a cold cluster are let in exactly as often as the limits say."""
-    a, b, c = one_key_each(cluster)
+    a, b, c = cluster.one_key_each()
 
     async def scenario() -> None:
         async with AsyncRedisStore(cluster.url, deadline=PATIENT, remember_denials=0) as store:
@@ -240,7 +227,7 @@ def test_closing_leaves_nothing_behind(cluster: Cluster, make: Any) -> None:
     limiter = make(cluster.url, FixedWindow("1000/day"))
     close = limiter.close if isinstance(limiter, Limiter) else limiter.aclose
     for left in (999, 998):
-        assert [limiter.hit(key).remaining for key in one_key_each(cluster)] == [left] * 3
+        assert [limiter.hit(key).remaining for key in cluster.one_key_each()] == [left] * 3
         assert connections_open(cluster) >= 3
         close()
         close()
@@ -249,7 +236,7 @@ def test_closing_leaves_nothing_behind(cluster: Cluster, make: Any) -> None:
 
 def test_closing_answers_those_who_wait(cluster: Cluster) -> None:
     """`aclose` lets what was asked be answered, and leaves no task."""
-    keys = dict(zip("abc", one_key_each(cluster), strict=True))
+    keys = dict(zip("abc", cluster.one_key_each(), strict=True))
 
     async def scenario() -> None:
         store = AsyncRedisStore(cluster.url, deadline=PATIENT)
@@ -267,7 +254,7 @@ def test_closing_answers_those_who_wait(cluster: Cluster) -> None:
 
 def test_the_cancelled_harm_nobody(cluster: Cluster) -> None:
     """Who is cancelled while the slots are learned, or in flight, leaves the others undisturbed."""
-    keys = one_key_each(cluster)
+    keys = cluster.one_key_each()
 
     async def scenario() -> None:
         async with AsyncRedisStore(cluster.url, deadline=PATIENT) as store:
@@ -289,7 +276,7 @@ def test_a_store_outlives_its_event_loops(cluster: Cluster) -> None:
     """One store serves each event loop on connections of its own, and threads with loops too."""
     store = AsyncRedisStore(cluster.url, deadline=PATIENT)
     limiter = AsyncLimiter(FixedWindow("1000/day"), store=store)
-    keys = one_key_each(cluster)
+    keys = cluster.one_key_each()
 
     async def scenario() -> None:
         async with limiter:
@@ -311,7 +298,7 @@ def test_a_store_outlives_its_event_loops(cluster: Cluster) -> None:
 
 def test_a_forked_process_has_connections_of_its_own(cluster: Cluster) -> None:
     """A child that is forked from a process in the middle of its calls disturbs nobody."""
-    keys = one_key_each(cluster)
+    keys = cluster.one_key_each()
     with RedisStore(cluster.url, deadline=PATIENT) as store:
         limiter = Limiter(FixedWindow("1000/day"), store=store)
         limiter.hit(keys[0])
@@ -335,198 +322,6 @@ def test_a_forked_process_starts_anew(cluster: Cluster) -> None:
         parents.close()
 
 
-def test_a_client_of_a_cluster(cluster: Cluster) -> None:
-    """A client serves as well as a URL, whatever it decodes, and is left open."""
-    port = cluster.ports[0]
-    for options in ({}, {"decode_responses": True, "protocol": 3}):
-        client = redis.cluster.RedisCluster(host="127.0.0.1", port=port, **wrong(options))
-        with RedisStore(client, deadline=PATIENT) as store:
-            limiter = Limiter(FixedWindow("9/day"), store=store)
-            assert all(limiter.hit(key) for key in one_key_each(cluster))
-        assert client.ping()
-        client.close()
-
-    async def scenario() -> None:
-        for options in ({}, {"decode_responses": True, "protocol": 3}):
-            client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port, **wrong(options))
-            async with AsyncRedisStore(client, deadline=PATIENT) as store:
-                limiter = AsyncLimiter(FixedWindow("9/day"), store=store)
-                for key in one_key_each(cluster):
-                    assert await limiter.hit(key)
-                await client.initialize()
-            async with AsyncRedisStore(client, deadline=PATIENT) as store:
-                assert await AsyncLimiter(FixedWindow("9/day"), store=store).hit("k")
-            await client.aclose()
-
-    asyncio.run(scenario())
-
-
-def test_a_client_that_reaches_nodes_elsewhere(cluster: Cluster) -> None:
-    """Addresses that nodes tell are turned into others as the client says."""
-    seen: list[tuple[str, int]] = []
-
-    def remap(address: tuple[str, int]) -> tuple[str, int]:
-        seen.append(address)
-        return "localhost", address[1]
-
-    host = {"host": "127.0.0.1", "port": cluster.ports[0], "address_remap": remap}
-    client = redis.cluster.RedisCluster(**wrong(host))
-    with RedisStore(client, deadline=PATIENT) as store:
-        seen.clear()
-        assert all(map(Limiter(FixedWindow("9/day"), store=store).hit, one_key_each(cluster)))
-        assert {port for _, port in seen} == set(cluster.ports)
-        assert {host for host, _ in wrong(store._calls)._nodes._nodes} == {"localhost"}
-    client.close()
-
-
-def test_a_client_of_the_other_colour_is_refused(cluster: Cluster) -> None:
-    """A client that would block the event loop, or has to be awaited, is refused."""
-    client = redis.cluster.RedisCluster(host="127.0.0.1", port=cluster.ports[0])
-    with pytest.raises(TypeError, match="a RedisStore takes those that block"):
-        AsyncRedisStore(wrong(client))
-    client.close()
-
-    async def scenario() -> None:
-        other = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster.ports[0])
-        with pytest.raises(TypeError, match=r"takes those of redis\.asyncio"):
-            RedisStore(wrong(other))
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("redis+cluster://one:7000/1", "a cluster has database 0 alone, not 1"),
-        ("redis+cluster://one:7000?db=2", "a cluster has database 0 alone, not 2"),
-        ("redis+cluster://one:port", "a port behind each host"),
-        ("rediss+cluster://one,,two", "names hosts as host:port"),
-    ],
-)
-def test_a_url_that_is_wrong(url: str, said: str) -> None:
-    """A URL that names no host, or a database, is told at construction."""
-    for store in (RedisStore, AsyncRedisStore):
-        with pytest.raises(ValueError, match=said):
-            store(url)
-
-
-def test_a_cluster_over_tls(tmp_path: Path, make: Any) -> None:
-    """Nodes are found and asked over TLS, and one whose certificate isn't trusted is not."""
-    servers.sign(tmp_path)
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
-    port = servers.free_port()
-    options = ["--tls-port", str(port), "--tls-key-file", key, "--tls-cert-file", certificate]
-    options += ["--tls-ca-cert-file", certificate, "--tls-cluster", "yes"]
-    with clusters.built(1, 0, *options, "--tls-auth-clients", "no"):
-        url = f"rediss+cluster://127.0.0.1:{port}"
-        limiter = make(f"{url}?ssl_ca_certs={certificate}", FixedWindow("9/day"))
-        assert limiter.hit("tls").remaining == 8
-        with pytest.raises(StoreUnavailable, match="certificate"):
-            make(url, FixedWindow("9/day")).hit("tls")
-
-
-def test_a_url_over_tls() -> None:
-    """All nodes are asked over TLS."""
-    with RedisStore("rediss+cluster://user:pass%2Fword@one,[::1]:7/0?ssl_cert_reqs=none") as store:
-        nodes = wrong(store._calls)._nodes
-        template = nodes._cluster.at(("two", 7_001))
-        assert nodes._cluster.seeds == [("one", 6_379), ("::1", 7)]
-        assert issubclass(template.kind, redis.SSLConnection)
-        assert template.options["password"] == "pass/word"
-        assert (template.options["host"], template.options["port"]) == ("two", 7_001)
-
-
-def check(limiter: Any) -> Any:
-    """Check a store of either colour."""
-    if isinstance(limiter, Limiter):
-        return wrong(limiter.store).check()
-    return limiter.run(limiter._limiter.store.check())
-
-
-def test_a_cluster_that_suits(cluster: Cluster, make: Any) -> None:
-    """There is nothing to say, and nothing is left behind."""
-    assert check(make(cluster.url, FixedWindow("9/day"))) == []
-    assert [cluster.node(port).dbsize() for port in cluster.ports] == [0, 0, 0]
-
-
-def test_a_node_that_evicts(cluster: Cluster, make: Any) -> None:
-    """Of each primary it is told if it drops keys when it is full."""
-    node = cluster.node(cluster.primaries()[1])
-    node.config_set("maxmemory-policy", "allkeys-lru")
-    node.config_set("maxmemory", "100mb")
-    (remark,) = check(make(cluster.url, FixedWindow("9/day")))
-    assert remark.startswith(f"127.0.0.1:{cluster.primaries()[1]}: Redis evicts keys")
-    node.config_set("maxmemory", "0")
-    node.config_set("maxmemory-policy", "noeviction")
-
-
-def rights() -> list[str]:
-    """Return what the documentation says that a user of a cluster needs."""
-    blocks = re.findall(r"```\nACL SETUSER(.*?)```", PAGE.read_text(), re.DOTALL)
-    return [right for block in blocks for right in re.findall(r"\+([\w|]+)", block)]
-
-
-def test_the_least_rights(cluster: Cluster, make: Any) -> None:
-    """A user with exactly the documented rights can do everything, and without any one can't."""
-    rules: dict[str, Any] = {
-        "enabled": True,
-        "passwords": ["+secret"],
-        "keys": ["ratelimit:*"],
-        "reset": True,
-    }
-
-    def give(given: list[str]) -> None:
-        for port in cluster.ports:
-            cluster.node(port).acl_setuser(
-                "limits", **rules, commands=[f"+{right}" for right in given]
-            )
-            cluster.node(port).script_flush()
-
-    give(rights())
-    url = cluster.url.replace("://", "://limits:secret@")
-    limits = {kind.kind: kind("5/minute") for kind in ALGORITHMS}
-    limiter = make(url, limits)
-    assert check(limiter) == []
-    key = dict(zip(limits, [*one_key_each(cluster), "k", "k"], strict=True))
-    first = limiter.hit(key, 2)
-    limiter.charge(key, 1)
-    limiter.refund(first)
-    limiter.reset(key)
-    assert {"cluster|slots", "asking"} < set(rights())
-    for missing in set(rights()) - {"evalsha"}:
-        give([right for right in rights() if right != missing])
-        with pytest.raises(StoreError, match="denies this user") as caught:
-            check(make(url, limits))
-        assert caught.value.kind == "permission"
-    for port in cluster.ports:
-        cluster.node(port).acl_deluser("limits")
-
-
-def test_a_wrong_password(cluster: Cluster, make: Any) -> None:
-    """A wrong password is a mistake, and told as one."""
-    limiter = make(cluster.url.replace("://", "://nobody:wrong@"), FixedWindow("9/day"))
-    for ask in (lambda: limiter.hit("k"), lambda: check(limiter)):
-        with pytest.raises(StoreError, match="needs a password, or another one") as caught:
-            ask()
-        assert caught.type is StoreError
-
-
-def test_a_url_of_no_cluster(make: Any, ports: Callable[[str], int]) -> None:
-    """A server that is no node of a cluster is told, with what to write."""
-    limiter = make(f"redis+cluster://127.0.0.1:{ports('redis-7.0')}", FixedWindow("9/day"))
-    for ask in (lambda: limiter.hit("k"), lambda: check(limiter)):
-        with pytest.raises(StoreError, match="is no node of a cluster: name it by redis://"):
-            ask()
-
-
-def test_a_url_of_one_node(cluster: Cluster, make: Any) -> None:
-    """A node that is taken for a server is told, with what to write."""
-    limiter = make(f"redis://127.0.0.1:{cluster.ports[0]}", FixedWindow("9/day"))
-    with pytest.raises(StoreError, match=r"name the cluster, by redis\+cluster://") as caught:
-        list(map(limiter.hit, one_key_each(cluster)))
-    assert (caught.type, caught.value.kind) == (StoreError, "topology")
-
-
 def test_nobody_listens(make: Any) -> None:
     """Where none of the nodes can be reached, that is told, and at once the next time."""
     nodes = ",".join(f"127.0.0.1:{servers.free_port()}" for _ in range(3))
@@ -541,7 +336,7 @@ def test_a_node_that_forgets_the_script(cluster: Cluster, make: Any) -> None:
     """A node that lacks the script is sent it, and each hit is charged once."""
     limits = {"a": LeakyBucket("9/hour", capacity=9), "b": FixedWindow("9/day")}
     limiter = make(cluster.url, limits)
-    keys = one_key_each(cluster)
+    keys = cluster.one_key_each()
     for left in (8, 7, 6):
         for port in cluster.ports[::2]:
             cluster.node(port).script_flush()
@@ -566,7 +361,7 @@ def test_nodes_that_forget_the_script_in_a_flood(cluster: Cluster) -> None:
 
 def test_something_else_at_a_key(cluster: Cluster, make: Any) -> None:
     """A foreign value at one key fails the decision, and what others had charged is given back."""
-    keys = dict(zip("ab", one_key_each(cluster), strict=False))
+    keys = dict(zip("ab", cluster.one_key_each(), strict=False))
     limiter = make(cluster.url, dict.fromkeys("ab", FixedWindow("9/day")))
     node = cluster.node(cluster.primaries()[1])
     name = f"ratelimit:{{{keys['b']}}}:b:fixed_window"
