@@ -205,7 +205,7 @@ def test_a_wait_is_told_from_when_the_answer_came(
     limits = {"a": TokenBucket("1/minute")}
     limiter = Limiter(limits if several else limits["a"], store=store)
     limiter.hit("k")
-    exchange = store._calls._exchange
+    exchange = wrong(store._calls)._exchange
 
     def slowly(*args: Any) -> bytes:
         answer = exchange(*args)

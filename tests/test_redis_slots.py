@@ -327,7 +327,7 @@ def test_threads_wait_for_a_connection(cluster: Cluster, monkeypatch: pytest.Mon
         limiter.hit("busy")
         nodes = wrong(store._calls)._nodes
         owner = nodes._slots.owner(slot_of("{busy}"))
-        nodes._nodes[owner]._permits.get()
+        nodes._nodes[owner]._pool.permits.get()
         with pytest.raises(StoreUnavailable) as caught:
             limiter.hit("busy")
         assert caught.value.kind == "overload"

@@ -234,8 +234,8 @@ class ClusterCalls:
 
     def _start(self) -> None:
         """Begin without connections: those of a parent process are its own."""
-        self._process = os.getpid()
         self._nodes = self._make()
+        self._process = os.getpid()
 
     def call(self, transaction: Transaction) -> Answer:
         """Return what is said of a transaction whose keys have one slot.

@@ -32,8 +32,9 @@ class PerLoop(dict[AbstractEventLoop, T]):
         """Make one, and forget those of loops that are closed."""
         made = self._make()
         with self._guard:
-            for other in [other for other in self if other.is_closed()]:
-                del self[other]
+            for other in list(self):
+                if other.is_closed():
+                    self.pop(other, None)
             self[loop] = made
         return made
 
