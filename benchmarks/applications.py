@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from benchmarks.peers.base import FASTAPI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,9 +21,17 @@ async def hello(request: Request) -> PlainTextResponse:
 
 
 def application(
-    dependencies: Sequence[Any] = (), lifespan: Any = None, endpoint: Callable[..., Any] = hello
-) -> FastAPI:
-    """Return a FastAPI application with one route."""
+    framework: str,
+    *,
+    endpoint: Callable[..., Any] = hello,
+    dependencies: Sequence[Any] = (),
+    lifespan: Any = None,
+) -> Any:
+    """Return an application with one route; only one of FastAPI has dependencies."""
+    if framework != FASTAPI:
+        return Starlette(routes=[Route("/", endpoint)], lifespan=lifespan)
+    from fastapi import FastAPI
+
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.get("/", dependencies=list(dependencies))(endpoint)
     return app

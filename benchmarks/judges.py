@@ -100,13 +100,22 @@ class Counters(Windows):
     def _wait(self, now: int, cost: int) -> int:
         window, elapsed = divmod(now, self.period)
         before, here = self.counts[window - 1], self.counts[window]
-        free = self.limit - cost
+        rest, free = self.period - elapsed, self.limit - cost
         if here > free:
-            share = -(-self.period * (here - free) // here)
-            return self.period - elapsed + share
-        if before * (self.period - elapsed) <= (free - here) * self.period:
-            return 0
-        return self.period - (free - here) * self.period // before - elapsed
+            return rest + max(0, self.period - self._rest(here, free))
+        return max(0, rest - self._rest(before, free - here)) if before else 0
+
+    def _rest(self, before: int, free: int) -> int:
+        """Return how long a window may still last, for the one before to leave so much free."""
+        return free * self.period // before
+
+
+class FlooredCounters(Counters):
+    """The same, where what is left of the window before is rounded down to whole units."""
+
+    def _rest(self, before: int, free: int) -> int:
+        """Return how long a window may still last, for the one before to leave so much free."""
+        return ((free + 1) * self.period - 1) // before
 
 
 class Bucket(Judge):
@@ -133,7 +142,7 @@ class Bucket(Judge):
 CONTRACTS: dict[str, tuple[type[Judge], ...]] = {
     FIXED: (Windows, WindowsFromFirst),
     LOG: (Log,),
-    COUNTER: (Counters,),
+    COUNTER: (Counters, FlooredCounters),
     BUCKET: (Bucket,),
     GCRA: (Bucket,),
     QUEUE: (Bucket,),

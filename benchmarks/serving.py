@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import peers, servers
@@ -16,30 +18,30 @@ from benchmarks.peers.base import Setting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-DAY = 86_400
 OPTIONS = ("--loop", "uvloop", "--http", "httptools", "--log-level", "critical", "--no-access-log")
 
 
-def build(who: str, store: str, limit: int, url: str) -> Any:
-    """Return somebody's application with so much a day."""
-    application: Any = peers.load(who)
-    return application.asgi(store, Setting(limit, DAY, 1, url))
+def build(who: str, store: str, setting: Setting) -> Any:
+    """Return somebody's application."""
+    peer: Any = peers.load(who)
+    return peer.asgi(store, setting)
 
 
 def create() -> Any:
     """Return the application that the environment names, for uvicorn."""
-    given = os.environ
-    return build(given["BENCH_WHO"], given["BENCH_STORE"], 10_000_000, given["BENCH_URL"])
+    given = json.loads(os.environ["BENCH_SERVED"])
+    return build(given["who"], given["store"], Setting(**given["setting"]))
 
 
 @contextmanager
-def served(who: str, store: str, url: str) -> Iterator[int]:
+def served(who: str, store: str, setting: Setting) -> Iterator[int]:
     """Serve somebody's application by uvicorn, as long as the block lasts; gives its port."""
+    given = {"who": who, "store": store, "setting": asdict(setting)}
     port = servers.free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.serving:create"]
     process = subprocess.Popen(
         [*command, *OPTIONS, "--port", str(port)],
-        env={**os.environ, "BENCH_WHO": who, "BENCH_STORE": store, "BENCH_URL": url},
+        env={**os.environ, "BENCH_SERVED": json.dumps(given)},
     )
     try:
         servers.wait_for(port, process)

@@ -5,25 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks import suites
+from benchmarks import beside, suites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-    from benchmarks.results import Labels, Measurement, Result
+    from benchmarks.results import Absence, Label, Labels, Measurement, Result
     from benchmarks.suites.base import Layout
 
-OWN = "ratelimit"
+WIDTH = 100
+"""The columns of a terminal that all tables fit into."""
+COUNTED = ("key", "thread", "rule")
+"""What a label of that name, in the plural, counts."""
 
 
 def show(result: Result, console: Console) -> None:
     """Print the tables of all suites that were run, and what they say."""
-    console.print(header(result))
+    console.print(header(result), highlight=False)
     for name in result.suites:
         for layout in suites.load(name).layouts:
             chosen = result.of(name, layout.metric, **dict(layout.where))
@@ -31,55 +35,80 @@ def show(result: Result, console: Console) -> None:
                 console.print(layout.title, style="bold", highlight=False)
                 console.print(table(layout, chosen))
         for remark in result.remarks.get(name, []):
-            console.print(f"  {remark}", highlight=False)
-    for absence in result.absences:
-        case = ", ".join(map(str, absence.labels.values()))
-        console.print(f"left out: {absence.suite}: {case}: {absence.reason}", markup=False)
+            console.print(Padding(Text(remark), (0, 0, 0, 2)))
+        console.print()
+    for line in left_out(result.absences):
+        console.print(line, markup=False, highlight=False)
 
 
 def header(result: Result) -> str:
     """Return where and with what it was measured."""
-    machine = ", ".join(f"{each}" for each in result.machine.values() if each)
+    machine = ", ".join(f"{name} {each}" for name, each in result.machine.items() if each)
     packages = {
         f"{package} {version}"
         for found in result.versions.values()
         for package, version in found.items()
     }
-    return f"{machine}\n{', '.join(sorted(packages))}"
+    return f"{machine}\n{', '.join(sorted(packages))}\n"
 
 
-def table(layout: Layout, measurements: Iterable[Measurement]) -> Table:
-    """Return one metric by labels: a row for each of some, a column for each of others."""
-    drawn = Table(box=box.SIMPLE)
-    by_row: dict[tuple[str, ...], dict[tuple[str, ...], Measurement]] = {}
-    columns: dict[tuple[str, ...], None] = {}
-    for each in measurements:
-        row, column = _values(each.labels, layout.rows), _values(each.labels, layout.columns)
-        by_row.setdefault(row, {})[column] = each
-        columns[column] = None
-    for name in layout.rows:
-        drawn.add_column(name)
+def left_out(absences: Iterable[Absence]) -> list[str]:
+    """Return a line for each reason that something was left out, by who."""
+    cases: dict[tuple[str, Label, str], list[str]] = {}
+    for each in absences:
+        case = ", ".join(str(value) for name, value in each.labels.items() if name != "who")
+        cases.setdefault((each.suite, each.labels["who"], each.reason), []).append(case)
+    return [
+        f"left out of {suite}: {who}: {'; '.join(filter(None, found)) or 'everything'}: {reason}"
+        for (suite, who, reason), found in cases.items()
+    ]
+
+
+def table(layout: Layout, measurements: Sequence[Measurement]) -> Table:
+    """Return one metric: a group of rows for each value of some labels, in it a row for each who.
+
+    A star is at what is better than ours in the same case.
+    """
+    drawn = Table(box=box.SIMPLE, padding=(0, 1), collapse_padding=True)
+    drawn.add_column("", no_wrap=True)
+    columns = list(dict.fromkeys(_values(each.labels, layout.columns) for each in measurements))
     for column in columns:
-        drawn.add_column("\n".join(column), justify="right")
-    for row, cells in by_row.items():
-        style = "bold" if row[0] == OWN else ""
-        drawn.add_row(*row, *_cells(columns, cells, layout.digits), style=style)
+        drawn.add_column("\n".join(column), justify="right", no_wrap=True)
+    for group, rows in _grouped(layout, measurements).items():
+        if group:
+            drawn.add_row(Text(", ".join(group), "italic"))
+        for who, cells in rows.items():
+            style = "bold" if who == beside.OWN else ""
+            name = f"  {who}" if group else who
+            drawn.add_row(name, *_cells(columns, cells, measurements), style=style)
     return drawn
+
+
+def _grouped(
+    layout: Layout, measurements: Iterable[Measurement]
+) -> dict[tuple[str, ...], dict[str, dict[tuple[str, ...], Measurement]]]:
+    found: dict[tuple[str, ...], dict[str, dict[tuple[str, ...], Measurement]]] = {}
+    for each in measurements:
+        rows = found.setdefault(_values(each.labels, layout.groups), {})
+        cells = rows.setdefault(str(each.labels["who"]), {})
+        cells[_values(each.labels, layout.columns)] = each
+    return found
 
 
 def _cells(
     columns: Iterable[tuple[str, ...]],
     cells: dict[tuple[str, ...], Measurement],
-    digits: int,
+    measurements: Sequence[Measurement],
 ) -> Iterator[Text]:
     for column in columns:
         each = cells.get(column)
-        yield Text("") if each is None else _cell(each, digits)
+        yield Text("") if each is None else _cell(each, measurements)
 
 
-def _cell(measurement: Measurement, digits: int) -> Text:
+def _cell(measurement: Measurement, measurements: Sequence[Measurement]) -> Text:
     """Return the median, and the spread where there is one."""
-    text = Text(f"{measurement.middle:,.{digits}f}")
+    ahead = beside.lead_over_us(measurement, measurements) is not None
+    text = Text(f"{'*' if ahead else ''}{beside.told(measurement.middle)}")
     if len(measurement.samples) > 1:
         text.append(f" ±{measurement.spread:.0%}", "dim")
     return text
@@ -89,7 +118,10 @@ def _values(labels: Labels, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(_told(name, labels[name]) for name in names)
 
 
-def _told(name: str, value: str | int) -> str:
+def _told(name: str, value: Label) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,} {name}" if name in {"keys", "threads", "limit", "rules"} else f"{value:,}"
+    singular = name.removesuffix("s")
+    if singular not in COUNTED:
+        return f"{value:,}"
+    return f"{value:,} {singular if value == 1 else name}"

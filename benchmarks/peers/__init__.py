@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.peers.base import Peer
 
-OWN = {"floor": "floor", "ratelimit": "own", "ratelimit, always asking": "own_asking"}
+OWN = {
+    "floor": "floor",
+    "redis-benchmark": "redis_benchmark",
+    "ratelimit": "own",
+    "ratelimit, always asking": "own_asking",
+}
 OTHERS = {
     "limits": "limits",
     "limits (coredis)": "limits_coredis",
@@ -21,6 +26,7 @@ OTHERS = {
     "fastapi-redis-sdk": "fastapi_redis_sdk",
     "limits, by hand": "limits_by_hand",
     "slowapi": "slowapi",
+    "slowapi, middleware": "slowapi_middleware",
     "asgi-ratelimit": "asgi_ratelimit",
 }
 """The module of each peer by its name."""

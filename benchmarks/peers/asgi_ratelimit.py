@@ -32,7 +32,7 @@ class AsgiRatelimit(Peer):
 
     name = "asgi-ratelimit"
     group = "peers-asgi-ratelimit"
-    packages = ("asgi-ratelimit", "redis", "hiredis", "fastapi", "uvicorn")
+    packages = ("asgi-ratelimit", "redis", "hiredis", "starlette", "uvicorn")
     way = "`RateLimitMiddleware(authenticate=_authenticate, backend=…, config=…)`; no header fields"
     offers = {ASGI: STORES}
 
@@ -42,7 +42,7 @@ class AsgiRatelimit(Peer):
 
         theirs = import_module("ratelimit")
         rule = theirs.Rule(**{UNITS[setting.seconds]: setting.limit})
-        app = application()
+        app = application(setting.framework)
         app.add_middleware(
             theirs.RateLimitMiddleware,
             authenticate=_authenticate,

@@ -21,6 +21,11 @@ ASYNC_MEMORY = "async_memory"
 REDIS = "redis"
 ASYNC_REDIS = "async_redis"
 ASGI = "asgi"
+RAW = "raw"
+"""Commands, as redis-benchmark sends them."""
+
+STARLETTE = "Starlette"
+FASTAPI = "FastAPI"
 
 STORES = ("memory", "redis")
 """What the surface of applications has in place of algorithms."""
@@ -36,6 +41,10 @@ class Setting:
     """How many keys it has to hold."""
     url: str = ""
     """Where its Redis is."""
+    rules: int = 1
+    """How many limits a request has; of one unit more each."""
+    framework: str = STARLETTE
+    """What the application is made with."""
 
 
 class Verdict(NamedTuple):
@@ -81,6 +90,12 @@ class Peer(ABC):
     """The distributions whose versions are told."""
     way: ClassVar[str]
     """How it is called."""
+    lighter: ClassVar[str] = ""
+    """Why it may take less than ours does, where it does: a sentence."""
+    frameworks: ClassVar[tuple[str, ...]] = (STARLETTE,)
+    """What its application may be made with."""
+    many_rules: ClassVar[bool] = False
+    """Whether a request may have several limits."""
     offers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """The algorithms on each surface."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, Peer
+from benchmarks.peers.base import ASGI, FASTAPI, Peer
 
 if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
@@ -20,6 +20,7 @@ class FastapiLimiter(Peer):
     name = "fastapi-limiter"
     packages = ("fastapi-limiter", "pyrate-limiter", "fastapi", "uvicorn")
     way = "`Depends(RateLimiter(limiter=Limiter(Rate(…)), identifier=address))`; no header fields"
+    frameworks = (FASTAPI,)
     offers = {ASGI: ("memory",)}
 
     def asgi(self, _store: str, setting: Setting) -> Any:
@@ -31,7 +32,8 @@ class FastapiLimiter(Peer):
         from benchmarks.applications import application
 
         limiter = Limiter(Rate(setting.limit, Duration.SECOND * setting.seconds))
-        return application([Depends(RateLimiter(limiter=limiter, identifier=_address))])
+        dependency = Depends(RateLimiter(limiter=limiter, identifier=_address))
+        return application(setting.framework, dependencies=[dependency])
 
 
 PEER = FastapiLimiter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, ASYNC_REDIS, FIXED, Built, Peer, Verdict
+from benchmarks.peers.base import ASGI, ASYNC_REDIS, FASTAPI, FIXED, Built, Peer, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,7 @@ class FastapiLimiterScript(Peer):
         "`Depends(RateLimiter(times=…, seconds=…))` after `FastAPILimiter.init(redis)`; without an "
         "application what the dependency itself calls: `redis.evalsha` of its script"
     )
+    frameworks = (FASTAPI,)
     offers = {ASYNC_REDIS: (FIXED,), ASGI: ("redis",)}
 
     def async_redis(self, _algorithm: str, setting: Setting) -> Built:
@@ -61,7 +62,9 @@ class FastapiLimiterScript(Peer):
             await FastAPILimiter.close()
 
         limiter = RateLimiter(times=setting.limit, seconds=setting.seconds)
-        return application([Depends(limiter)], lifespan)
+        return application(
+            setting.framework, dependencies=[Depends(limiter)], lifespan=lifespan
+        )
 
 
 PEER = FastapiLimiterScript()

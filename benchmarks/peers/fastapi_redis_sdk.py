@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, ASYNC_REDIS, FIXED, Built, Peer, Verdict
+from benchmarks.peers.base import ASGI, ASYNC_REDIS, FASTAPI, FIXED, Built, Peer, Verdict
 
 if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
@@ -18,6 +18,7 @@ class FastapiRedisSdk(Peer):
     name = "fastapi-redis-sdk"
     packages = ("fastapi-redis-sdk", "redis", "hiredis", "fastapi", "uvicorn")
     way = "`await RateLimitBackend(redis).hit(key, limit=…, window=…)`, `Depends(rate_limit(…))`"
+    frameworks = (FASTAPI,)
     offers = {ASYNC_REDIS: (FIXED,), ASGI: ("redis",)}
 
     def async_redis(self, _algorithm: str, setting: Setting) -> Built:
@@ -47,7 +48,8 @@ class FastapiRedisSdk(Peer):
 
         from benchmarks.applications import application
 
-        app = application([Depends(rate_limit((setting.limit, setting.seconds)))])
+        dependency = Depends(rate_limit((setting.limit, setting.seconds)))
+        app = application(setting.framework, dependencies=[dependency])
         FastAPIRedis(app).lifespan().rate_limiting()
         return app
 

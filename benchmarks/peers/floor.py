@@ -6,7 +6,7 @@ import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, ASYNC_MEMORY, MEMORY, Built, Peer
+from benchmarks.peers.base import ASGI, ASYNC_MEMORY, FASTAPI, MEMORY, STARLETTE, Built, Peer
 
 if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
@@ -17,7 +17,9 @@ class Floor(Peer):
 
     name = "floor"
     group = None
+    packages = ("starlette", "fastapi", "uvicorn")
     way = "a function that reads a clock, takes a lock, and counts in a dict"
+    frameworks = (STARLETTE, FASTAPI)
     offers = {MEMORY: ("count",), ASYNC_MEMORY: ("count",), ASGI: ("none",)}
 
     def memory(self, _algorithm: str, setting: Setting) -> Built:
@@ -44,11 +46,11 @@ class Floor(Peer):
 
         return Built(hit)
 
-    def asgi(self, _store: str, _setting: Setting) -> Any:
+    def asgi(self, _store: str, setting: Setting) -> Any:
         """Return the bare application."""
         from benchmarks.applications import application
 
-        return application()
+        return application(setting.framework)
 
 
 PEER = Floor()

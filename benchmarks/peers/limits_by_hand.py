@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 
 class Middleware:
-    """Limits by client address, and tells what ours tells: pure ASGI, two questions a request."""
+    """Limits by client address, and tells what ours tells: pure ASGI, two questions a rule."""
 
     def __init__(self, app: Any, storage: Callable[[], Any], setting: Setting) -> None:
         self.app = app
         self.storage = storage
-        self.item = item_of(setting)
-        self.policy = b'"default";q=%d;w=%d' % (setting.limit, setting.seconds)
+        limits = [replace(setting, limit=setting.limit + more) for more in range(setting.rules)]
+        self.items = [item_of(each) for each in limits]
+        self.policy = b", ".join(
+            b'"rule-%d";q=%d;w=%d' % (number, each.limit, each.seconds)
+            for number, each in enumerate(limits)
+        )
         self.limiter: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -32,15 +37,17 @@ class Middleware:
             return
         limiter = self.limiter or self.open()
         key = scope["client"][0]
-        allowed = await limiter.hit(self.item, key)
-        stats = await limiter.get_window_stats(self.item, key)
-        wait = max(1, ceil(stats.reset_time - time.time()))
-        fields = [
-            (b"ratelimit", b'"default";r=%d;t=%d' % (stats.remaining, wait)),
-            (b"ratelimit-policy", self.policy),
-        ]
+        allowed, told, longest = True, [], 1
+        for number, item in enumerate(self.items):
+            hit = await limiter.hit(item, key)
+            stats = await limiter.get_window_stats(item, key)
+            wait = max(1, ceil(stats.reset_time - time.time()))
+            told.append(b'"rule-%d";r=%d;t=%d' % (number, stats.remaining, wait))
+            if not hit:
+                allowed, longest = False, max(longest, wait)
+        fields = [(b"ratelimit", b", ".join(told)), (b"ratelimit-policy", self.policy)]
         if not allowed:
-            fields.append((b"retry-after", b"%d" % wait))
+            fields.append((b"retry-after", b"%d" % longest))
             await send({"type": "http.response.start", "status": 429, "headers": fields})
             await send({"type": "http.response.body", "body": b"slow down"})
             return
@@ -54,9 +61,9 @@ class Middleware:
 
     def open(self) -> Any:
         """Make the limiter: its storage wants a running loop."""
-        from limits.aio.strategies import SlidingWindowCounterRateLimiter
+        from limits.aio.strategies import FixedWindowRateLimiter
 
-        self.limiter = SlidingWindowCounterRateLimiter(self.storage())
+        self.limiter = FixedWindowRateLimiter(self.storage())
         return self.limiter
 
 
@@ -73,15 +80,16 @@ class LimitsByHand(Peer):
     """What one writes who has `limits` and no framework's package."""
 
     name = "limits, by hand"
-    packages = ("limits", "redis", "hiredis", "fastapi", "uvicorn")
-    way = "a pure ASGI middleware around `limits.aio`'s sliding-window counter, same header fields"
+    packages = ("limits", "redis", "hiredis", "starlette", "uvicorn")
+    way = "a pure ASGI middleware around `limits.aio`'s fixed window, same header fields"
     offers = {ASGI: STORES}
+    many_rules = True
 
     def asgi(self, store: str, setting: Setting) -> Any:
         """Return an application behind the middleware."""
         from benchmarks.applications import application
 
-        app = application()
+        app = application(setting.framework)
         url = url_of(store, setting)
         app.add_middleware(Middleware, storage=lambda: _storage(url), setting=setting)
         return app

@@ -34,7 +34,7 @@ class Moderato(Peer):
 
     name = "moderato"
     group = "peers-moderato"
-    packages = ("moderato", "redis", "hiredis", "fastapi", "uvicorn")
+    packages = ("moderato", "redis", "hiredis", "starlette", "uvicorn")
     way = "`await RateLimiter(redis_url=…).check_with_info(key, rate, algorithm)`, `@limiter.limit`"
     offers = {ASYNC_REDIS: tuple(ALGORITHMS), ASGI: ("redis",)}
 
@@ -70,7 +70,8 @@ class Moderato(Peer):
             async with limiter:
                 yield
 
-        app = application(lifespan=lifespan, endpoint=limiter.limit(_rate(setting))(hello))
+        limited = limiter.limit(_rate(setting))(hello)
+        app = application(setting.framework, endpoint=limited, lifespan=lifespan)
         app.add_middleware(RateLimitHeadersMiddleware)
         return app
 

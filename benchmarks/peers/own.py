@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.base import (
@@ -10,11 +11,13 @@ from benchmarks.peers.base import (
     ASYNC_REDIS,
     BUCKET,
     COUNTER,
+    FASTAPI,
     FIXED,
     LOG,
     MEMORY,
     QUEUE,
     REDIS,
+    STARLETTE,
     STORES,
     Built,
     Peer,
@@ -85,24 +88,26 @@ class Own(Peer):
 
     name = "ratelimit"
     group = None
-    packages = ("exact-ratelimit", "redis", "hiredis", "fastapi", "uvicorn")
+    packages = ("exact-ratelimit", "redis", "hiredis", "starlette", "uvicorn")
     way = (
         "`Limiter(algorithm, store=…).hit(key)`, `await AsyncLimiter(algorithm, store=…).hit(key)`"
     )
+    frameworks = (STARLETTE, FASTAPI)
+    many_rules = True
     offers = {MEMORY: ALL, ASYNC_MEMORY: ALL, REDIS: ALL, ASYNC_REDIS: ALL, ASGI: STORES}
 
     def memory(self, algorithm: str, setting: Setting) -> Built:
         """Keep states in this process."""
         from ratelimit import Limiter, MemoryStore
 
-        store = MemoryStore(max_keys=max(1_000, 2 * setting.keys))
+        store = MemoryStore(max_keys=max(10, 2 * setting.keys))
         return sync(Limiter(algorithm_of(algorithm, setting), store=store))
 
     def async_memory(self, algorithm: str, setting: Setting) -> Built:
         """Keep states in this process, and be awaited."""
         from ratelimit import AsyncLimiter, MemoryStore
 
-        store = MemoryStore(max_keys=max(1_000, 2 * setting.keys))
+        store = MemoryStore(max_keys=max(10, 2 * setting.keys))
         return awaited(AsyncLimiter(algorithm_of(algorithm, setting), store=store))
 
     def redis(self, algorithm: str, setting: Setting) -> Built:
@@ -126,9 +131,16 @@ class Own(Peer):
         from benchmarks.applications import application
         from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
 
-        app = application()
-        rule = Rule("default", algorithm_of(BUCKET, setting), key=client_ip())
-        app.add_middleware(RateLimitMiddleware, rules=[rule], store=url_of(store, setting))
+        app = application(setting.framework)
+        rules = [
+            Rule(
+                f"rule-{more}",
+                algorithm_of(FIXED, replace(setting, limit=setting.limit + more)),
+                key=client_ip(),
+            )
+            for more in range(setting.rules)
+        ]
+        app.add_middleware(RateLimitMiddleware, rules=rules, store=url_of(store, setting))
         return app
 
 

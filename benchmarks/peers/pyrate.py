@@ -85,13 +85,21 @@ def _factory(make: Callable[[str], Any], *, shared: bool) -> Any:
     return Keyed()
 
 
+def _waiting(factory: Any, key: str, cost: int) -> Any:
+    """Return the ms that the bucket says, or an awaitable of them; -1 is never."""
+    item = factory.wrap_item(key, cost)
+    return factory.get(item).waiting(item)
+
+
 def _sync(factory: Any) -> Built:
     from pyrate_limiter import Limiter
 
     limiter = Limiter(factory)
 
     def spend(key: str, cost: int) -> Verdict:
-        return Verdict(limiter.try_acquire(key, cost, blocking=False))
+        if limiter.try_acquire(key, cost, blocking=False):
+            return Verdict(allowed=True)
+        return Verdict(allowed=False, retry_after=_waiting(factory, key, cost) / 1_000)
 
     return Built(limiter.try_acquire, after=(1, False), spend=spend, close=limiter.close)
 
@@ -102,7 +110,11 @@ def _awaited(factory: Any) -> Built:
     limiter = Limiter(factory)
 
     async def spend(key: str, cost: int) -> Verdict:
-        return Verdict(await limiter.try_acquire_async(key, cost, blocking=False))
+        if await limiter.try_acquire_async(key, cost, blocking=False):
+            return Verdict(allowed=True)
+        waiting = _waiting(factory, key, cost)
+        wait = await waiting if isawaitable(waiting) else waiting
+        return Verdict(allowed=False, retry_after=wait / 1_000)
 
     return Built(limiter.try_acquire_async, after=(1, False), spend=spend, close=limiter.close)
 
@@ -114,7 +126,7 @@ class Pyrate(Peer):
     packages = ("pyrate-limiter", "redis", "hiredis")
     way = (
         "`Limiter(factory).try_acquire(key, 1, blocking=False)` and `try_acquire_async`, with a "
-        "bucket factory that keeps one bucket a key; it tells no wait without waiting"
+        "bucket factory that keeps one bucket a key; the wait is `bucket.waiting(item)`"
     )
     offers = {MEMORY: NAMES, ASYNC_MEMORY: NAMES, REDIS: NAMES, ASYNC_REDIS: NAMES}
 

@@ -83,14 +83,14 @@ class ThrottledPy(Peer):
         """Keep states in this process."""
         from throttled import MemoryStore
 
-        store = MemoryStore(options={"MAX_SIZE": max(1_000, 2 * setting.keys)})
+        store = MemoryStore(options={"MAX_SIZE": max(10, 2 * setting.keys)})
         return _sync(algorithm, store, setting)
 
     def async_memory(self, algorithm: str, setting: Setting) -> Built:
         """Keep states in this process, and be awaited."""
         from throttled.asyncio import MemoryStore
 
-        store = MemoryStore(options={"MAX_SIZE": max(1_000, 2 * setting.keys)})
+        store = MemoryStore(options={"MAX_SIZE": max(10, 2 * setting.keys)})
         return _awaited(algorithm, store, setting)
 
     def redis(self, algorithm: str, setting: Setting) -> Built:

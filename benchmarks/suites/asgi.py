@@ -8,92 +8,151 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from benchmarks import servers, serving, timing
-from benchmarks.peers.base import ASGI
+from benchmarks import beside, peers, promises, servers, serving, timing
+from benchmarks.peers.base import ASGI, STARLETTE, Setting
 from benchmarks.suites.base import Layout, Metric, Suite, offered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.results import Labels, Result
 
-REQUESTS = {"tiny": 5, "quick": 300, "full": 1_000}
-SECONDS = {"tiny": 1, "quick": 2, "full": 3}
-TURNS = 3
+DAY = 86_400
+REQUESTS = {"tiny": 5, "quick": 200, "full": 300}
+SECONDS = {"tiny": 1, "quick": 1, "full": 2}
+TURNS = 5
 """How often the bare and the limited application are timed in turns, for one sample."""
 CONNECTIONS = 32
 ENOUGH = 10_000_000
+MANY = 10
+CALL = "call"
 WRK = "wrk"
 
 
 class Asgi(Suite):
-    """One FastAPI application, bare and limited: called in process, and served by uvicorn."""
+    """An application with one route, bare and limited: called in process, and by uvicorn."""
 
     name = "asgi"
-    metrics = {"added": Metric("µs", "less"), "rate": Metric("requests/s", "more")}
+    metrics = {
+        "added": Metric("µs", "less"),
+        "took": Metric("µs", "less"),
+        "rate": Metric("requests/s", "more"),
+    }
     layouts = (
-        Layout("µs added to a request, in process", "added", ("who",), ("store",)),
-        Layout("requests a second, by wrk through uvicorn", "rate", ("who",), ("store",)),
+        Layout(
+            "µs added to a request that is allowed, in process",
+            "added",
+            ("framework",),
+            ("store", "rules"),
+            (("outcome", "allowed"),),
+        ),
+        Layout(
+            "µs of a request that is denied, in process",
+            "took",
+            ("framework",),
+            ("store",),
+            (("outcome", "denied"),),
+        ),
+        Layout(
+            "µs of a request that is allowed, in process",
+            "took",
+            ("framework",),
+            ("store", "rules"),
+            (("outcome", "allowed"),),
+        ),
+        Layout("requests a second, by wrk through uvicorn", "rate", ("framework",), ("store",)),
     )
-    rounds = {"tiny": 1, "quick": 3, "full": 5}
+    rounds = {"tiny": 1, "quick": 2, "full": 3}
     server = True
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
 
     def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
-        """Return each library on each store; the bare application only by wrk."""
-        found = [
-            {"who": each["who"], "store": each["algorithm"], "by": by}
-            for by in ("call", WRK)
+        """Return each library on each store and framework; at smaller sizes one framework only."""
+        return [
+            {
+                "who": each["who"],
+                "framework": framework,
+                "store": each["algorithm"],
+                "by": by,
+                "outcome": outcome,
+                "rules": rules,
+            }
+            for by, outcome, rules in _ways(size)
             for each in offered(ASGI, who)
+            for framework in _frameworks(str(each["who"]), size)
+            if _possible(each, outcome, rules)
         ]
-        if shutil.which(WRK) is None:
-            found = [each for each in found if each["by"] != WRK]
-        if size == "tiny":
-            found = [each for each in found if (each["store"], each["by"]) != ("redis", WRK)]
-        return [each for each in found if (each["who"], each["by"]) != ("floor", "call")]
 
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
         """Time requests, of an application that is known to limit."""
         servers.command(url, "FLUSHALL")
-        who, store = str(labels["who"]), str(labels["store"])
         if labels["by"] == WRK:
             timing.unpin()
-            return {"rate": _through_uvicorn(who, store, SECONDS[size], url)}
+            return {"rate": _through_uvicorn(labels, SECONDS[size], url)}
         timing.pin(0)
-        return {"added": self._runner.run(_added(who, store, REQUESTS[size], url))}
+        return self._runner.run(_called(labels, REQUESTS[size], url))
 
     def remarks(self, result: Result) -> list[str]:
-        """Say what is missing, and who adds less."""
+        """Say what is missing, what share of others' costs is added, and who adds less."""
         missing = [] if shutil.which(WRK) else [f"{WRK} isn't installed: no requests a second."]
-        return [*missing, *_lighter(result)]
+        return [*missing, *_promised(result), *beside.leads(result, self.name)]
 
 
-async def _added(who: str, store: str, count: int, url: str) -> float:
-    """Return by how many µs a request to the limited application takes longer."""
-    await _check(who, store, url)
-    bare = serving.build("floor", "none", ENOUGH, url)
-    limited = serving.build(who, store, ENOUGH, url)
+def _ways(size: str) -> Iterator[tuple[str, str, int]]:
+    """Give how requests come, what becomes of them, and how many rules they meet."""
+    yield CALL, "allowed", 1
+    yield CALL, "allowed", MANY
+    yield CALL, "denied", 1
+    if shutil.which(WRK) is not None:
+        yield WRK, "allowed", 1
+
+
+def _frameworks(who: str, size: str) -> tuple[str, ...]:
+    frameworks = peers.load(who).frameworks
+    return frameworks if size == "full" else frameworks[:1]
+
+
+def _possible(each: Labels, outcome: str, rules: int) -> bool:
+    if each["who"] == "floor":
+        return (outcome, rules) == ("allowed", 1)
+    return rules == 1 or (each["algorithm"] == "memory" and peers.load(str(each["who"])).many_rules)
+
+
+def _setting(labels: Labels, limit: int, url: str) -> Setting:
+    return Setting(limit, DAY, 1, url, int(labels["rules"]), str(labels["framework"]))
+
+
+async def _called(labels: Labels, count: int, url: str) -> dict[str, float]:
+    """Return the µs of a request, and by how many it takes longer than to the bare one."""
+    denied = labels["outcome"] == "denied"
+    if labels["who"] != "floor":
+        await _check(labels, url)
+    who, store = str(labels["who"]), str(labels["store"])
+    bare = serving.build("floor", "none", _setting(labels, 1, url))
+    limited = serving.build(who, store, _setting(labels, 1 if denied else ENOUGH, url))
     async with serving.started(bare), serving.started(limited):
         await serving.timed(bare, count // 5 + 1)
         await serving.timed(limited, count // 5 + 1)
         timing.settle()
-        added = 0.0
+        bare_took = took = 0.0
         for _ in range(TURNS):
-            added -= await serving.timed(bare, count)
-            added += await serving.timed(limited, count)
-    return added / TURNS
+            bare_took += await serving.timed(bare, count) / TURNS
+            took += await serving.timed(limited, count) / TURNS
+    if denied or who == "floor":
+        return {"took": took}
+    return {"took": took, "added": took - bare_took}
 
 
-async def _check(who: str, store: str, url: str) -> None:
+async def _check(labels: Labels, url: str) -> None:
     """Make sure that it limits.
 
     Raises:
         RuntimeError: It does not.
 
     """
-    app = serving.build(who, store, 2, url)
+    app = serving.build(str(labels["who"]), str(labels["store"]), _setting(labels, 2, url))
     async with serving.started(app):
         answers = [(await serving.requested(app))[0]["status"] for _ in range(4)]
     servers.command(url, "FLUSHALL")
@@ -101,14 +160,15 @@ async def _check(who: str, store: str, url: str) -> None:
         raise RuntimeError(f"a limit of 2 answered {answers}")
 
 
-def _through_uvicorn(who: str, store: str, seconds: int, url: str) -> float:
+def _through_uvicorn(labels: Labels, seconds: int, url: str) -> float:
     """Return the requests a second that wrk counts.
 
     Raises:
         RuntimeError: Some weren't answered with 200.
 
     """
-    with serving.served(who, store, url) as port:
+    setting = _setting(labels, ENOUGH, url)
+    with serving.served(str(labels["who"]), str(labels["store"]), setting) as port:
         target = f"http://127.0.0.1:{port}/"
         asked = [str(shutil.which(WRK)), "-t", "1", "-c", str(CONNECTIONS), "-d"]
         if seconds > 1:
@@ -123,14 +183,44 @@ def _said(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _lighter(result: Result) -> list[str]:
+def _promised(result: Result) -> list[str]:
+    """Return a sentence for each ratio that is promised, and what ten rules cost."""
     return [
-        f"{other.labels['who']} adds less: {other.middle:.0f} µs beside {own.middle:.0f} µs "
-        f"({own.labels['store']})."
-        for own in result.of("asgi", "added", who="ratelimit")
-        for other in result.of("asgi", "added", store=own.labels["store"])
-        if other.middle < own.middle
+        *promises.at_most(1 / 15, "Adds a share of what slowapi adds", _share(result, "slowapi")),
+        *promises.at_most(
+            1 / 3, "Adds a share of what limits adds, by hand", _share(result, "limits, by hand")
+        ),
+        *promises.at_least(0.95, "Requests a second, as a share of the bare ones", _kept(result)),
+        *_of_many_rules(result),
     ]
+
+
+def _share(result: Result, who: str) -> dict[str, float]:
+    """Return what we add as a share, and what a denied request takes."""
+    reached = {}
+    for metric, outcome in (("added", "allowed"), ("took", "denied")):
+        where: Labels = {"store": "memory", "framework": STARLETTE, "rules": 1, "outcome": outcome}
+        for own in beside.ours(result, "asgi", metric, **where):
+            for other in result.of("asgi", metric, **{**own.labels, "who": who}):
+                reached[outcome] = own.middle / other.middle
+    return reached
+
+
+def _kept(result: Result) -> dict[str, float]:
+    return {
+        str(own.labels["store"]): own.middle / bare.middle
+        for own in beside.ours(result, "asgi", "rate", framework=STARLETTE)
+        for bare in result.of("asgi", "rate", framework=STARLETTE, who="floor")
+    }
+
+
+def _of_many_rules(result: Result) -> list[str]:
+    found = []
+    for own in beside.ours(result, "asgi", "added", rules=1, store="memory", framework=STARLETTE):
+        for many in result.of("asgi", "added", **{**own.labels, "rules": MANY}):
+            times = many.middle / own.middle
+            found.append(f"{MANY} rules add {times:.1f} times what one adds.")
+    return found
 
 
 SUITE = Asgi()

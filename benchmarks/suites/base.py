@@ -22,15 +22,15 @@ class Metric(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A table: one metric, by labels."""
+    """A table: one metric, a row for each who, in groups."""
 
     title: str
     metric: str
-    rows: tuple[str, ...]
+    groups: tuple[str, ...]
+    """The labels by which rows are put together."""
     columns: tuple[str, ...]
     where: tuple[tuple[str, str | int], ...] = ()
     """The labels that a measurement has to have."""
-    digits: int = 0
 
 
 class Suite(ABC):

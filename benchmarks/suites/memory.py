@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from itertools import product
 from typing import TYPE_CHECKING
 
-from benchmarks import peers, timing
-from benchmarks.peers.base import ASYNC_MEMORY, MEMORY, Built, Setting
+from benchmarks import beside, peers, promises, timing
+from benchmarks.peers.base import ASYNC_MEMORY, BUCKET, MEMORY, Built, Setting
 from benchmarks.suites.base import Layout, Metric, Suite, offered
 
 if TYPE_CHECKING:
@@ -23,7 +22,11 @@ CALLS = {"tiny": 20, "quick": 5_000, "full": 5_000}
 LONG_ENOUGH = 20_000_000
 """The ns that a sample takes at the most, where that is less than all calls."""
 MANY = {"tiny": 50, "quick": 100_000, "full": 100_000}
+SEVERAL = 2_000
+"""How many keys are there before it is judged how long the others will take."""
 THREADS = {"tiny": 2, "quick": 8, "full": 8}
+ALONE: Labels = {"colour": "sync", "keys": 1, "threads": 1}
+"""The labels of one hot key in one thread."""
 SURFACES = {"sync": MEMORY, "async": ASYNC_MEMORY}
 
 
@@ -35,36 +38,42 @@ class Memory(Suite):
     metrics = {"time": Metric("ns", "less")}
     layouts = (
         Layout(
-            "ns a decision, one thread",
+            "ns a decision, sync, one thread",
             "time",
-            ("who", "algorithm", "colour"),
+            ("algorithm",),
             ("keys", "outcome"),
-            (("threads", 1),),
+            (("colour", "sync"), ("threads", 1)),
         ),
         Layout(
-            "ns a decision, threads together",
+            "ns a decision, async, one thread",
             "time",
-            ("who", "algorithm"),
-            ("threads", "keys", "outcome"),
-            (("colour", "sync"),),
+            ("algorithm",),
+            ("keys", "outcome"),
+            (("colour", "async"),),
+        ),
+        Layout(
+            "ns a decision, one hot key, threads together",
+            "time",
+            ("algorithm",),
+            ("threads", "outcome"),
+            (("colour", "sync"), ("keys", 1)),
         ),
     )
+    rounds = {"tiny": 1, "quick": 3, "full": 11}
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._filled: dict[tuple[str | int, ...], tuple[Built, list[str]]] = {}
 
     def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
-        """Return all combinations; only the sync ones have threads."""
+        """Return one hot key or many, and the hot key in threads too, where calls are sync."""
         return [
             {**each, "colour": colour, "keys": keys, "outcome": outcome, "threads": threads}
             for colour, surface in SURFACES.items()
             for each in offered(surface, who)
-            for threads, keys, outcome in product(
-                (1, THREADS[size]) if colour == "sync" else (1,),
-                (1, MANY[size]),
-                ("allowed", "denied"),
-            )
+            for keys, threads in ((1, 1), (MANY[size], 1), (1, THREADS[size]))
+            if colour == "sync" or threads == 1
+            for outcome in ("allowed", "denied")
         ]
 
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
@@ -90,10 +99,26 @@ class Memory(Suite):
         keys = [f"user:{number}" for number in range(count)] if count > 1 else [HOT]
         allowed = labels["outcome"] == "allowed"
         built = self._build(labels, Setting(1_000_000 if allowed else 1, DAY, count))
-        self._time(labels, built, keys)
+        self._fill(labels, built, keys)
         if count > 1:
             self._filled[case] = built, keys
         return built, keys
+
+    def _fill(self, labels: Labels, built: Built, keys: Sequence[str]) -> None:
+        """Use each key once.
+
+        Raises:
+            RuntimeError: It would take too long, judged by the last of the first keys.
+
+        """
+        first, rest = keys[:SEVERAL], keys[SEVERAL:]
+        self._time(labels, built, first)
+        if not rest:
+            return
+        seconds = self._time(labels, built, rest[:100]) * len(rest) / 1e9
+        if seconds > self.patience:
+            raise RuntimeError(f"to fill it with {len(keys):,} keys would take over {seconds:.0f} s")
+        self._time(labels, built, rest[100:])
 
     def _build(self, labels: Labels, setting: Setting) -> Built:
         async def within_loop() -> Built:
@@ -124,8 +149,13 @@ class Memory(Suite):
             raise RuntimeError(f"not {labels['outcome']}, as it should be")
 
     def remarks(self, result: Result) -> list[str]:
-        """Say where a peer is faster, and how far it is to the floor."""
-        return [*_beaten(result), *_to_the_floor(result)]
+        """Say how far it is to limits and to the floor, what async adds, and who is faster."""
+        return [
+            *(line for outcome in ("allowed", "denied") for line in _to_limits(result, outcome)),
+            *_to_the_floor(result),
+            *_of_async(result),
+            *beside.leads(result, self.name),
+        ]
 
 
 def _built(labels: Labels, setting: Setting) -> Built:
@@ -133,29 +163,42 @@ def _built(labels: Labels, setting: Setting) -> Built:
     return peers.load(str(labels["who"])).build(surface, str(labels["algorithm"]), setting)
 
 
-def _beaten(result: Result) -> list[str]:
-    """Return a sentence for each case in which somebody else is faster at the same algorithm."""
-    found = []
-    for own in result.of("memory", who="ratelimit"):
-        same = {name: label for name, label in own.labels.items() if name != "who"}
-        for other in result.of("memory", **same):
-            if other.labels["who"] != "ratelimit" and other.middle < own.middle:
-                case = ", ".join(map(str, same.values()))
-                found.append(
-                    f"{other.labels['who']} is faster: {other.middle:.0f} ns beside "
-                    f"{own.middle:.0f} ns ({case})."
-                )
-    return found
+def _to_limits(result: Result, outcome: str) -> list[str]:
+    reached = {}
+    for own in beside.ours(result, "memory", "time", outcome=outcome, **ALONE):
+        algorithm = own.labels["algorithm"]
+        for other in result.of(
+            "memory", "time", who="limits", algorithm=algorithm, outcome=outcome, **ALONE
+        ):
+            reached[str(algorithm)] = beside.times_better(own, other)
+    return promises.at_least(4, f"Times as fast as limits, {outcome}", reached)
 
 
 def _to_the_floor(result: Result) -> list[str]:
-    same: Labels = {"colour": "sync", "keys": 1, "outcome": "allowed", "threads": 1}
-    floors = result.of("memory", who="floor", **same)
-    buckets = result.of("memory", who="ratelimit", algorithm="token bucket", **same)
-    if not floors or not buckets:
-        return []
-    times = buckets[0].middle / floors[0].middle
-    return [f"The token bucket takes {times:.1f} times the floor: one hot key, allowed."]
+    floors = {
+        outcome: result.of("memory", "time", who="floor", outcome=outcome, **ALONE)
+        for outcome in ("allowed", "denied")
+    }
+    reached = {
+        outcome: own.middle / floor.middle
+        for outcome, found in floors.items()
+        for floor in found
+        for own in beside.ours(
+            result, "memory", "time", algorithm=BUCKET, outcome=outcome, **ALONE
+        )
+    }
+    return promises.at_most(2.5, "The token bucket takes times the floor", reached)
+
+
+def _of_async(result: Result) -> list[str]:
+    """Return what awaiting adds to a decision, at the most of allowed and denied."""
+    added: dict[str, float] = {}
+    for own in beside.ours(result, "memory", "time", colour="async", keys=1):
+        same = {**own.labels, "colour": "sync"}
+        for plain in result.of("memory", "time", **same):
+            name = str(own.labels["algorithm"])
+            added[name] = max(added.get(name, 0), own.middle - plain.middle)
+    return promises.at_most(200, "AsyncLimiter adds, in ns", added)
 
 
 SUITE = Memory()

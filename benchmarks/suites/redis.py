@@ -11,96 +11,92 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from benchmarks import peers, servers, timing
-from benchmarks.peers.base import ASYNC_REDIS, REDIS, Built, Setting
+from benchmarks import beside, peers, promises, servers, timing
+from benchmarks.peers.base import ASYNC_REDIS, RAW, REDIS, Built, Setting
 from benchmarks.suites.base import Layout, Metric, Suite, offered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.results import Labels, Result
+    from benchmarks.results import Labels, Measurement, Result
 
 DAY = 86_400
-SECONDS = {"tiny": 0.02, "quick": 0.2, "full": 0.5}
+SECONDS = {"tiny": 0.02, "quick": 0.1, "full": 0.25}
 TASKS = {"tiny": (1, 4), "quick": (1, 64), "full": (1, 16, 64, 256)}
 THREADS = {"tiny": (2,), "quick": (1, 8), "full": (1, 8)}
+DENIED = {"tiny": (4, 2), "quick": (64, 8), "full": (64, 8)}
+"""How many tasks and threads are denied; and so many are the clients of redis-benchmark."""
 KEYS = [f"user:{number}" for number in range(1_000)]
 HOT = ["user:42"]
-CLIENTS = 50
-RAW = "redis-benchmark"
+PROGRAM = "redis-benchmark"
+METRICS = {
+    "rate": ("decisions a second", Metric("decisions/s", "more")),
+    "p50": ("p50 of a decision, µs", Metric("µs", "less")),
+    "p99": ("p99 of a decision, µs", Metric("µs", "less")),
+    "server": ("the server's CPU a decision, µs", Metric("µs", "less")),
+    "reads": ("the server's reads a decision", Metric("reads", "less")),
+}
+SHOWN = {
+    ("allowed", "tasks"): tuple(METRICS),
+    ("allowed", "threads"): ("rate", "p50", "p99", "server"),
+    ("denied", "tasks"): ("rate", "p99"),
+    ("denied", "threads"): ("rate", "p99"),
+}
+"""The metrics that have a table, by outcome and by who asks."""
 
 
 class Redis(Suite):
     """Tasks on one loop, or threads; spread over keys and allowed, or one key and denied."""
 
     name = "redis"
-    metrics = {
-        "rate": Metric("decisions/s", "more"),
-        "p50": Metric("ms", "less"),
-        "p99": Metric("ms", "less"),
-        "server": Metric("µs", "less"),
-        "reads": Metric("reads", "less"),
-    }
+    metrics = {name: metric for name, (_, metric) in METRICS.items()}
     layouts = tuple(
         Layout(
-            f"{title}, {outcome}",
+            f"{METRICS[metric][0]}, {outcome}, {by}",
             metric,
-            ("who", "algorithm"),
-            ("by", "at_once"),
-            (("outcome", outcome),),
-            digits,
+            ("algorithm",),
+            ("at_once",),
+            (("by", by), ("outcome", outcome)),
         )
-        for outcome in ("allowed", "denied")
-        for title, metric, digits in (
-            ("decisions a second", "rate", 0),
-            ("p50 in ms", "p50", 2),
-            ("p99 in ms", "p99", 2),
-            ("µs of the server's CPU a decision", "server", 1),
-            ("reads from sockets a decision", "reads", 2),
-        )
+        for (outcome, by), shown in SHOWN.items()
+        for metric in shown
     )
-    rounds = {"tiny": 1, "quick": 3, "full": 5}
+    rounds = {"tiny": 1, "quick": 2, "full": 5}
     server = True
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
 
     def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
-        """Return each algorithm at each concurrency."""
-        counts = {"tasks": (ASYNC_REDIS, TASKS[size]), "threads": (REDIS, THREADS[size])}
-        cases: list[Labels] = [
+        """Return each algorithm at each concurrency; denied at one, as it makes no difference."""
+        tasks, threads = DENIED[size]
+        return [
             {**each, "by": by, "at_once": count, "outcome": outcome}
-            for by, (surface, numbers) in counts.items()
+            for surface, by, outcome, counts in (
+                (ASYNC_REDIS, "tasks", "allowed", TASKS[size]),
+                (RAW, "tasks", "allowed", (tasks,) if shutil.which(PROGRAM) else ()),
+                (REDIS, "threads", "allowed", THREADS[size]),
+                (ASYNC_REDIS, "tasks", "denied", (tasks,)),
+                (REDIS, "threads", "denied", (threads,)),
+            )
             for each in offered(surface, who)
-            for count in numbers
-            for outcome in ("allowed", "denied")
+            for count in counts
         ]
-        return cases + _raw(who)
 
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
         """Decide for as long as the size says, on an empty server."""
         timing.pin(0) if labels["by"] == "tasks" else timing.unpin()
         servers.command(url, "FLUSHALL")
-        if labels["by"] == RAW:
-            return _benchmark(str(labels["algorithm"]), size, url)
+        if labels["who"] == PROGRAM:
+            return _benchmark(labels, size, url)
         if labels["by"] == "tasks":
             return self._runner.run(_tasks(labels, SECONDS[size], url))
         return _threads(labels, SECONDS[size], url)
 
     def remarks(self, result: Result) -> list[str]:
-        """Say who is faster where."""
-        return _fastest(result)
-
-
-def _raw(who: Sequence[str]) -> list[Labels]:
-    """Return a case for each script as a client in C would send it."""
-    if not shutil.which(RAW):
-        return []
-    return [
-        {**each, "by": RAW, "at_once": CLIENTS, "outcome": "allowed"}
-        for each in offered(REDIS, who)
-        if each["who"] == "ratelimit"
-    ]
+        """Say how many times as good as the best of the others we are, and who does better."""
+        missing = [] if shutil.which(PROGRAM) else [f"{PROGRAM} isn't installed: not measured."]
+        return [*missing, *_promised(result), *beside.leads(result, self.name)]
 
 
 def _setting(labels: Labels, url: str) -> Setting:
@@ -160,8 +156,8 @@ def _numbers(
     cuts = quantiles(taken, n=100, method="inclusive") if len(taken) > 1 else taken * 99
     return {
         "rate": len(taken) / lasted,
-        "p50": cuts[49] / 1e6,
-        "p99": cuts[98] / 1e6,
+        "p50": cuts[49] / 1e3,
+        "p99": cuts[98] / 1e3,
         "server": (_cpu(after) - _cpu(before)) * 1e6 / len(taken),
         "reads": max(0, _reads(after) - _reads(before) - 1) / len(taken),
     }
@@ -175,14 +171,14 @@ def _reads(said: dict[str, str]) -> int:
     return int(said["total_reads_processed"])
 
 
-def _benchmark(algorithm: str, size: str, url: str) -> dict[str, float]:
+def _benchmark(labels: Labels, size: str, url: str) -> dict[str, float]:
     """Send what one of our decisions sends, by the server's own benchmark."""
-    calls = {"tiny": 200, "quick": 20_000, "full": 100_000}[size]
-    asked = [str(shutil.which(RAW)), "-p", str(urlsplit(url).port), "--csv", "--precision", "3"]
-    sent = _sent(algorithm, url)
+    calls = {"tiny": 200, "quick": 10_000, "full": 25_000}[size]
+    asked = [str(shutil.which(PROGRAM)), "-p", str(urlsplit(url).port), "--csv", "--precision", "3"]
+    sent = _sent(str(labels["algorithm"]), url)
     before = servers.info(url)
     done = subprocess.run(
-        [*asked, "-c", str(CLIENTS), "-n", str(calls), *sent],
+        [*asked, "-c", str(labels["at_once"]), "-n", str(calls), *sent],
         capture_output=True,
         text=True,
         check=True,
@@ -191,8 +187,8 @@ def _benchmark(algorithm: str, size: str, url: str) -> dict[str, float]:
     _, rate, _, _, p50, _, p99, _ = re.findall(r'"([^"]*)"', done.stdout.splitlines()[-1])
     return {
         "rate": float(rate),
-        "p50": float(p50),
-        "p99": float(p99),
+        "p50": float(p50) * 1e3,
+        "p99": float(p99) * 1e3,
         "server": (_cpu(after) - _cpu(before)) * 1e6 / calls,
         "reads": (_reads(after) - _reads(before) - 1) / calls,
     }
@@ -213,24 +209,74 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\x(..)|\\(.)", lambda found: found[2] or chr(int(found[1], 16)), text)
 
 
-def _fastest(result: Result) -> list[str]:
-    """Return a sentence for each concurrency and outcome: ours beside the best of the others."""
-    found = []
-    for own in result.of("redis", "rate", who="ratelimit", algorithm="token bucket"):
-        place = {name: own.labels[name] for name in ("by", "at_once", "outcome")}
-        others = [
-            each
-            for each in result.of("redis", "rate", **place)
-            if each.labels["who"] != "ratelimit"
-        ]
-        if others:
-            best = max(others, key=lambda each: each.middle)
-            found.append(
-                f"{place['at_once']} {place['by']}, {place['outcome']}: the token bucket takes "
-                f"{own.middle:,.0f} decisions a second, and {best.labels['who']}, the best of the "
-                f"others, {best.middle:,.0f} ({best.labels['algorithm']})."
-            )
-    return found
+def _promised(result: Result) -> list[str]:
+    """Return a sentence for each ratio that is promised."""
+    return [
+        *promises.at_least(1, *_times_as_many(result, 1, "tasks")),
+        *promises.at_least(5, *_times_as_many(result, 64, "tasks")),
+        *promises.at_least(7, *_times_as_many(result, 256, "tasks")),
+        *promises.at_least(1, *_times_as_many(result, 1, "threads")),
+        *promises.at_least(1, *_times_as_many(result, 8, "threads")),
+        *promises.at_least(100, *_times_as_many(result, 64, "tasks", "denied")),
+        *promises.at_most(1 / 3, *_of_the_fastest(result)),
+        *promises.at_most(0.5, *_of_the_least_cpu(result)),
+        *_of_the_program(result),
+    ]
+
+
+def _times_as_many(
+    result: Result, count: int, by: str, outcome: str = "allowed"
+) -> tuple[str, dict[str, float]]:
+    where: Labels = {"at_once": count, "by": by, "outcome": outcome}
+    others = beside.theirs(result, "redis", "rate", **where)
+    reached = {}
+    for own in beside.ours(result, "redis", "rate", **where) if others else []:
+        other = beside.rival(own, others)
+        reached[_beside(own, other)] = beside.times_better(own, other)
+    one_or_more = f"{count} {by if count > 1 else by.removesuffix('s')}"
+    return f"{one_or_more}, {outcome}: times as many decisions as the best of the others", reached
+
+
+def _of_the_fastest(result: Result) -> tuple[str, dict[str, float]]:
+    """Return our p99 as a share of that of whoever else decides most."""
+    where: Labels = {"at_once": 64, "by": "tasks", "outcome": "allowed"}
+    others = beside.theirs(result, "redis", "rate", **where)
+    reached = {}
+    for own in beside.ours(result, "redis", "p99", **where) if others else []:
+        fastest = beside.rival(own, others)
+        for other in result.of("redis", "p99", **fastest.labels):
+            reached[_beside(own, other)] = own.middle / other.middle
+    return "64 tasks, allowed: our p99 as a share of that of the fastest of the others", reached
+
+
+def _of_the_least_cpu(result: Result) -> tuple[str, dict[str, float]]:
+    where: Labels = {"at_once": 64, "by": "tasks", "outcome": "allowed"}
+    others = beside.theirs(result, "redis", "server", **where)
+    reached = {}
+    for own in beside.ours(result, "redis", "server", **where) if others else []:
+        other = beside.rival(own, others)
+        reached[_beside(own, other)] = own.middle / other.middle
+    return "64 tasks, allowed: the server's CPU as a share of the best of the others'", reached
+
+
+def _of_the_program(result: Result) -> list[str]:
+    """Return how many decisions we take for each call of redis-benchmark."""
+    where: Labels = {"at_once": 64, "by": "tasks", "outcome": "allowed"}
+    shares = [
+        f"{own.labels['algorithm']} {own.middle / raw.middle:.0%}"
+        for own in beside.ours(result, "redis", "rate", **where)
+        for raw in result.of("redis", "rate", **{**own.labels, "who": PROGRAM})
+    ]
+    if not shares:
+        return []
+    return [f"64 tasks, allowed: as many decisions as calls of {PROGRAM}: {', '.join(shares)}."]
+
+
+def _beside(own: Measurement, other: Measurement) -> str:
+    """Return our algorithm and who it is beside; with what, if that is another algorithm."""
+    same = beside.algorithm_of(other) == own.labels["algorithm"]
+    what = other.labels["who"] if same else f"{other.labels['who']}, {other.labels['algorithm']}"
+    return f"{own.labels['algorithm']} ({what})"
 
 
 SUITE = Redis()
