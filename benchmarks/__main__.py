@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None, console: Console | None = None) -> int:
     """Run the command line, and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    console = console or Console()
+    console = console or _console()
     if given[:1] == ["compare"]:
         return _compare(given[1:], console)
     if given == ["readme"]:
@@ -39,6 +40,12 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
 
         plots.draw_all(result, options.plots)
     return 0 if result.measurements else 1
+
+
+def _console() -> Console:
+    """Return what is printed on: a file has the width of the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=tables.WIDTH)
 
 
 def _measured(options: argparse.Namespace, console: Console) -> Result:
@@ -97,4 +104,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end servers too
     sys.exit(main())

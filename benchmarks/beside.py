@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.results import Label, Measurement, Result
 
 OWN = "ratelimit"
+COUNTED = ("key", "thread", "rule")
+"""What a label of that name, in the plural, counts."""
 
 
 def algorithm_of(measurement: Measurement) -> Label:
@@ -75,11 +77,11 @@ def leads(result: Result, suite: str) -> list[str]:
 
 def _lead(who: str, metric: str, pairs: list[tuple[Measurement, Measurement]]) -> str:
     own, other = min(pairs, key=lambda pair: times_better(*pair))
-    case = ", ".join(str(value) for name, value in other.labels.items() if name != "who")
+    case = ", ".join(label(name, value) for name, value in other.labels.items() if name != "who")
     count = f"{len(pairs)} cases" if len(pairs) > 1 else "one case"
     reason = peers.load(who).lighter
     return (
-        f"* {who} does better than we do in {count} ({metric}); most of all {case}: "
+        f"* {who} does better than we do in {count} ({metric}), most of all: {case}, "
         f"{told(other.middle)} beside {told(own.middle)} {own.unit}."
         f"{f' {reason}' if reason else ''}"
     )
@@ -89,6 +91,16 @@ def _case(measurement: Measurement) -> dict[str, Label]:
     labels = {**measurement.labels, "algorithm": algorithm_of(measurement)}
     del labels["who"]
     return labels
+
+
+def label(name: str, value: Label) -> str:
+    """Return the value of a label, with what it counts."""
+    if isinstance(value, str):
+        return value
+    singular = name.removesuffix("s")
+    if singular not in COUNTED:
+        return f"{value:,}"
+    return f"{value:,} {singular if value == 1 else name}"
 
 
 def told(value: float) -> str:

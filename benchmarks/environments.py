@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".venv-peers"
+PATIENCE = 300
+"""The seconds that an installation may take."""
 
 
 def requirements(group: str) -> list[str]:
@@ -28,7 +30,8 @@ def install(group: str) -> None:
     """Make a group's environment, unless it has what is pinned already.
 
     Raises:
-        subprocess.CalledProcessError: It can't be installed.
+        OSError: The environment can't be made.
+        subprocess.SubprocessError: It can't be installed, or that takes too long.
 
     """
     wanted = "\n".join(requirements(group))
@@ -37,5 +40,5 @@ def install(group: str) -> None:
         return
     venv.create(FOLDER / group, with_pip=True, clear=True)
     pip = [str(python_of(group)), "-m", "pip", "install", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-qq", *wanted.split()], check=True, stderr=sys.stderr)
+    subprocess.run([*pip, "-qq", *wanted.split()], check=True, stderr=sys.stderr, timeout=PATIENCE)
     stamp.write_text(wanted, encoding="utf-8")

@@ -71,8 +71,8 @@ class Result:
     absences: list[Absence] = field(default_factory=list)
     remarks: dict[str, list[str]] = field(default_factory=dict)
     """What the numbers of a suite say, in sentences."""
-    took: float = 0.0
-    """How long the run took, in seconds."""
+    took: dict[str, float] = field(default_factory=dict)
+    """How long each suite took, and the peers' installation, in seconds."""
 
     def of(
         self, suite: str, metric: str | None = None, /, **labels: str | int

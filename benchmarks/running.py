@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from subprocess import CalledProcessError
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import environments, machine, peers, servers, suites
@@ -53,12 +53,14 @@ def run(options: Options, tell: Callable[[int, int, str], None] = _ignore) -> Re
         {"suites": options.suites, "size": options.size, "peers": options.peers},
     )
     who = [*peers.OWN, *(_installed(result) if options.peers else ())]
+    result.took["installation"] = round(time.monotonic() - start, 1)
     plan = [(suites.load(name), _cases(name, options, who)) for name in options.suites]
     steps = _Steps(sum(len(cases) * suite.rounds[options.size] for suite, cases in plan), tell)
     for suite, cases in plan:
+        start = time.monotonic()
         _run_suite(suite, cases, options.size, result, steps)
         result.remarks[suite.name] = suite.remarks(result)
-    result.took = time.monotonic() - start
+        result.took[suite.name] = round(time.monotonic() - start, 1)
     return result
 
 
@@ -97,8 +99,8 @@ def _installed(result: Result) -> Iterator[str]:
 def _failure(group: str) -> str:
     try:
         environments.install(group)
-    except CalledProcessError:
-        return "its environment can't be installed"
+    except (OSError, SubprocessError) as error:
+        return f"its environment can't be installed: {error}"
     return ""
 
 
@@ -110,7 +112,11 @@ def _cases(name: str, options: Options, who: Sequence[str]) -> list[Labels]:
 
 def _run_suite(suite: Suite, cases: list[Labels], size: str, result: Result, steps: _Steps) -> None:
     with ExitStack() as stack:
-        url = stack.enter_context(servers.running()) if suite.server and cases else ""
+        try:
+            url = stack.enter_context(servers.running()) if suite.server and cases else ""
+        except RuntimeError as error:
+            result.absences.append(Absence(suite.name, {"who": "all"}, str(error)))
+            return
         running = stack.enter_context(workers())
         if url:
             result.versions["server"] = {"server": servers.version(url)}

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 """The columns of a terminal that all tables fit into."""
-COUNTED = ("key", "thread", "rule")
-"""What a label of that name, in the plural, counts."""
 
 
 def show(result: Result, console: Console) -> None:
@@ -39,6 +37,8 @@ def show(result: Result, console: Console) -> None:
         console.print()
     for line in left_out(result.absences):
         console.print(line, markup=False, highlight=False)
+    shares = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.took.items())
+    console.print(f"took {sum(result.took.values()):.0f} s: {shares}", highlight=False)
 
 
 def header(result: Result) -> str:
@@ -56,7 +56,9 @@ def left_out(absences: Iterable[Absence]) -> list[str]:
     """Return a line for each reason that something was left out, by who."""
     cases: dict[tuple[str, Label, str], list[str]] = {}
     for each in absences:
-        case = ", ".join(str(value) for name, value in each.labels.items() if name != "who")
+        case = ", ".join(
+            beside.label(name, value) for name, value in each.labels.items() if name != "who"
+        )
         cases.setdefault((each.suite, each.labels["who"], each.reason), []).append(case)
     return [
         f"left out of {suite}: {who}: {'; '.join(filter(None, found)) or 'everything'}: {reason}"
@@ -115,13 +117,4 @@ def _cell(measurement: Measurement, measurements: Sequence[Measurement]) -> Text
 
 
 def _values(labels: Labels, names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(_told(name, labels[name]) for name in names)
-
-
-def _told(name: str, value: Label) -> str:
-    if isinstance(value, str):
-        return value
-    singular = name.removesuffix("s")
-    if singular not in COUNTED:
-        return f"{value:,}"
-    return f"{value:,} {singular if value == 1 else name}"
+    return tuple(beside.label(name, labels[name]) for name in names)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
+ENDED = "its process ended"
 
 
 class Worker:
@@ -31,6 +33,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             cwd=path,
             env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
             text=True,
         )
 
@@ -39,12 +42,15 @@ class Worker:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("a worker has pipes")
-        print(json.dumps(request), file=stdin, flush=True)
+        try:
+            print(json.dumps(request), file=stdin, flush=True)
+        except BrokenPipeError:
+            return {"error": ENDED}
         if not select([stdout], [], [], patience)[0]:
             self.close()
             return {"error": f"took longer than {patience:.0f} s"}
         line = stdout.readline()
-        reply: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
+        reply: dict[str, Any] = json.loads(line) if line else {"error": ENDED}
         return reply
 
     @property
@@ -53,9 +59,11 @@ class Worker:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
+        """End it, and what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self._process.communicate()
 
 
 class Workers:

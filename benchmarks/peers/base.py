@@ -61,7 +61,7 @@ def url_of(store: str, setting: Setting) -> str | None:
 
 
 def nothing() -> None:
-    """Close what needs no closing."""
+    """Close what needs no closing, or tidy what is tidy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Built:
     spend: Callable[[str, int], Any] | None = None
     """Spend a cost of a key: returns a `Verdict`, or an awaitable of one."""
     close: Callable[[], Any] = nothing
+    tidy: Callable[[], Any] = nothing
+    """Forget what has expired, as the library does every few seconds in the background."""
 
 
 class Peer(ABC):

@@ -62,9 +62,7 @@ class FastapiLimiterScript(Peer):
             await FastAPILimiter.close()
 
         limiter = RateLimiter(times=setting.limit, seconds=setting.seconds)
-        return application(
-            setting.framework, dependencies=[Depends(limiter)], lifespan=lifespan
-        )
+        return application(setting.framework, dependencies=[Depends(limiter)], lifespan=lifespan)
 
 
 PEER = FastapiLimiterScript()

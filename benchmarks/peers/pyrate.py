@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
 
 NAMES = (FIXED, LOG, BUCKET)
+NEVER = 86_400_000
+"""An interval in ms, for states in memory: real time has no part where time is virtual, and the
+library's thread is kept out of samples of others."""
 
 
 def _rates(setting: Setting) -> list[Any]:
@@ -63,6 +66,8 @@ def _factory(make: Callable[[str], Any], *, shared: bool) -> Any:
     class Keyed(BucketFactory):
         def __init__(self) -> None:
             self.buckets: dict[str, Any] = {}
+            if not shared:
+                self.leak_interval = NEVER
 
         def wrap_item(self, name: str, weight: int = 1) -> Any:
             return RateItem(name, clock.now(), weight=weight)
@@ -78,6 +83,10 @@ def _factory(make: Callable[[str], Any], *, shared: bool) -> Any:
             self.buckets[item.name] = bucket
             self.schedule_leak(bucket)
             return bucket
+
+        def tidy(self) -> None:
+            for bucket in self.buckets.values():
+                bucket.leak(clock.now())
 
         async def adopt(self, item: Any, bucket: Any) -> Any:
             return self.keep(item, await bucket)
@@ -101,7 +110,13 @@ def _sync(factory: Any) -> Built:
             return Verdict(allowed=True)
         return Verdict(allowed=False, retry_after=_waiting(factory, key, cost) / 1_000)
 
-    return Built(limiter.try_acquire, after=(1, False), spend=spend, close=limiter.close)
+    return Built(
+        limiter.try_acquire,
+        after=(1, False),
+        spend=spend,
+        close=limiter.close,
+        tidy=factory.tidy,
+    )
 
 
 def _awaited(factory: Any) -> Built:

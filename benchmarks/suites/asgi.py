@@ -79,7 +79,7 @@ class Asgi(Suite):
                 "outcome": outcome,
                 "rules": rules,
             }
-            for by, outcome, rules in _ways(size)
+            for by, outcome, rules in _ways()
             for each in offered(ASGI, who)
             for framework in _frameworks(str(each["who"]), size)
             if _possible(each, outcome, rules)
@@ -100,7 +100,7 @@ class Asgi(Suite):
         return [*missing, *_promised(result), *beside.leads(result, self.name)]
 
 
-def _ways(size: str) -> Iterator[tuple[str, str, int]]:
+def _ways() -> Iterator[tuple[str, str, int]]:
     """Give how requests come, what becomes of them, and how many rules they meet."""
     yield CALL, "allowed", 1
     yield CALL, "allowed", MANY

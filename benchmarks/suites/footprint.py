@@ -115,6 +115,7 @@ def _weigh(labels: Labels, count: int, now: clock.Clock) -> dict[str, float]:
     for generation in ("later", "last"):
         now.advance(3 * MINUTE)
         timing.ask_all(built, [f"{generation}:{number}" for number in range(count // 20)])
+        built.tidy()
         time.sleep(clock.A_MOMENT)
     expired = _allocated() / count
     tracemalloc.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 from typing import TYPE_CHECKING
 
@@ -87,7 +86,8 @@ class Memory(Suite):
         timing.settle()
         taken = self._time(labels, built, chosen[: max(enough, len(warm_up))])
         self._check(labels, built, keys[0])
-        gc.unfreeze()
+        if len(keys) == 1:
+            self._close(built)
         return {"time": taken}
 
     def _limiter(self, labels: Labels) -> tuple[Built, list[str]]:
@@ -104,6 +104,14 @@ class Memory(Suite):
             self._filled[case] = built, keys
         return built, keys
 
+    def _close(self, built: Built) -> None:
+        async def closed() -> None:
+            waiting = built.close()
+            if waiting is not None:
+                await waiting
+
+        self._runner.run(closed())
+
     def _fill(self, labels: Labels, built: Built, keys: Sequence[str]) -> None:
         """Use each key once.
 
@@ -117,7 +125,7 @@ class Memory(Suite):
             return
         seconds = self._time(labels, built, rest[:100]) * len(rest) / 1e9
         if seconds > self.patience:
-            raise RuntimeError(f"to fill it with {len(keys):,} keys would take over {seconds:.0f} s")
+            raise RuntimeError(f"filling it with {len(keys):,} keys takes over {seconds:.0f} s")
         self._time(labels, built, rest[100:])
 
     def _build(self, labels: Labels, setting: Setting) -> Built:
@@ -183,11 +191,9 @@ def _to_the_floor(result: Result) -> list[str]:
         outcome: own.middle / floor.middle
         for outcome, found in floors.items()
         for floor in found
-        for own in beside.ours(
-            result, "memory", "time", algorithm=BUCKET, outcome=outcome, **ALONE
-        )
+        for own in beside.ours(result, "memory", "time", algorithm=BUCKET, outcome=outcome, **ALONE)
     }
-    return promises.at_most(2.5, "The token bucket takes times the floor", reached)
+    return promises.at_most(2.5, "The token bucket beside the floor, times as long", reached)
 
 
 def _of_async(result: Result) -> list[str]:
