@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks import peers
@@ -56,33 +57,35 @@ def times_better(own: Measurement, other: Measurement) -> float:
 
 
 def lead_over_us(other: Measurement, measurements: Iterable[Measurement]) -> Measurement | None:
-    """Return what we took in the same case, if another library did better there."""
+    """Return what we took in the same case, if another library did better there, as told."""
     if other.labels["who"] not in peers.OTHERS or other.better == "neither":
         return None
     for own in measurements:
         if own.labels["who"] == OWN and _case(own) == _case(other):
-            return own if times_better(own, other) < 1 else None
+            ahead = times_better(own, other) < 1 and told(own.middle) != told(other.middle)
+            return own if ahead else None
     return None
 
 
 def leads(result: Result, suite: str) -> list[str]:
     """Return a sentence for each library that does better than we do somewhere, with the reason."""
-    found: dict[tuple[str, str], list[tuple[Measurement, Measurement]]] = {}
+    found: dict[str, list[tuple[Measurement, Measurement]]] = {}
     for other in result.of(suite):
         own = lead_over_us(other, result.of(suite, other.metric))
         if own is not None:
-            found.setdefault((str(other.labels["who"]), other.metric), []).append((own, other))
-    return [_lead(who, metric, pairs) for (who, metric), pairs in found.items()]
+            found.setdefault(str(other.labels["who"]), []).append((own, other))
+    return [_lead(who, pairs) for who, pairs in found.items()]
 
 
-def _lead(who: str, metric: str, pairs: list[tuple[Measurement, Measurement]]) -> str:
+def _lead(who: str, pairs: list[tuple[Measurement, Measurement]]) -> str:
     own, other = min(pairs, key=lambda pair: times_better(*pair))
     case = ", ".join(label(name, value) for name, value in other.labels.items() if name != "who")
-    count = f"{len(pairs)} cases" if len(pairs) > 1 else "one case"
+    counts = Counter(other.metric for _, other in pairs)
+    metrics = ", ".join(f"{metric} {count}" for metric, count in counts.items())
     reason = peers.load(who).lighter
     return (
-        f"* {who} does better than we do in {count} ({metric}), most of all: {case}, "
-        f"{told(other.middle)} beside {told(own.middle)} {own.unit}."
+        f"* {who} does better than we do in {len(pairs)} of the numbers ({metrics}), most of all: "
+        f"{own.metric}, {case}, {told(other.middle)} beside {told(own.middle)} {own.unit}."
         f"{f' {reason}' if reason else ''}"
     )
 

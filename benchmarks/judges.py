@@ -118,6 +118,26 @@ class FlooredCounters(Counters):
         return ((free + 1) * self.period - 1) // before
 
 
+class CountersFromFirst(FlooredCounters):
+    """The same, where windows follow each other from the first hit on, as long as any counts."""
+
+    def __init__(self, limit: int, period: int) -> None:
+        super().__init__(limit, period)
+        self.start = self.end = 0
+
+    def _wait(self, now: int, cost: int) -> int:
+        return super()._wait(now - self.start, cost) if now < self.end else 0
+
+    def spend(self, now: int, cost: int) -> None:
+        """Count it, from now on if nothing counts any more."""
+        if now >= self.end:
+            self.start = now
+            self.counts.clear()
+        window = (now - self.start) // self.period
+        self.end = self.start + (window + 2) * self.period
+        super().spend(now - self.start, cost)
+
+
 class Bucket(Judge):
     """Tokens that flow back at the rate; as many as the limit at the most, all at the start."""
 
@@ -142,7 +162,7 @@ class Bucket(Judge):
 CONTRACTS: dict[str, tuple[type[Judge], ...]] = {
     FIXED: (Windows, WindowsFromFirst),
     LOG: (Log,),
-    COUNTER: (Counters, FlooredCounters),
+    COUNTER: (Counters, FlooredCounters, CountersFromFirst),
     BUCKET: (Bucket,),
     GCRA: (Bucket,),
     QUEUE: (Bucket,),

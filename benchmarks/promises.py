@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 def at_least(bound: float, what: str, reached: Mapping[str, float]) -> list[str]:
     """Return a sentence on ratios that are to be as large as a bound; none if there are none."""
     kept = all(each >= bound for each in reached.values())
-    return _sentences(f"at least {bound:g}", what, reached, kept=kept)
+    return _sentences(f"at least {bound:.3g}", what, reached, kept=kept)
 
 
 def at_most(bound: float, what: str, reached: Mapping[str, float]) -> list[str]:
     """Return a sentence on numbers that are to be as small as a bound; none if there are none."""
     kept = all(each <= bound for each in reached.values())
-    return _sentences(f"at most {bound:g}", what, reached, kept=kept)
+    return _sentences(f"at most {bound:.3g}", what, reached, kept=kept)
 
 
 def _sentences(bound: str, what: str, reached: Mapping[str, float], *, kept: bool) -> list[str]:

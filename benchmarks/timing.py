@@ -7,7 +7,7 @@ import gc
 import os
 import time
 from threading import Barrier, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,11 +123,38 @@ def timed_in_threads(built: Built, keys: Sequence[str], threads: int) -> float:
     return (time.perf_counter_ns() - start) / len(keys)
 
 
-async def latencies_async(
-    built: Built, keys: Sequence[str], tasks: int, seconds: float
-) -> tuple[list[int], float]:
-    """Return the ns that each decision of so many tasks took, and the seconds they went on."""
+def asked_in_threads(built: Built, keys: Sequence[str], threads: int) -> list[bool]:
+    """Return what so many threads were answered, who ask at the same time."""
+    barrier = Barrier(threads)
+    answers: list[bool] = []
+
+    def work(share: Sequence[str]) -> None:
+        barrier.wait()
+        answers.extend([ask(built, key) for key in share])
+
+    workers = [Thread(target=work, args=(keys[index::threads],)) for index in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return answers
+
+
+class Taken(NamedTuple):
+    """What many decisions took."""
+
+    latencies: list[int]
+    """The ns of each."""
+    seconds: float
+    """From the first to the last."""
+    allowed: int
+    """How many were allowed."""
+
+
+async def latencies_async(built: Built, keys: Sequence[str], tasks: int, seconds: float) -> Taken:
+    """Return what the decisions of so many tasks take."""
     taken: list[int] = []
+    answers: list[bool] = []
     clock = time.perf_counter_ns
     start = clock()
     end = start + round(seconds * 1e9)
@@ -136,19 +163,19 @@ async def latencies_async(
         before = start
         while not taken or before < end:
             before = clock()
-            await built.call(*built.before, keys[index % len(keys)], *built.after)
+            answer = await built.call(*built.before, keys[index % len(keys)], *built.after)
             taken.append(clock() - before)
+            answers.append(built.allowed(answer))
             index += tasks
 
     await asyncio.gather(*(work(index) for index in range(tasks)))
-    return taken, (clock() - start) / 1e9
+    return Taken(taken, (clock() - start) / 1e9, sum(answers))
 
 
-def latencies(
-    built: Built, keys: Sequence[str], threads: int, seconds: float
-) -> tuple[list[int], float]:
-    """Return the ns that each decision of so many threads took, and the seconds they went on."""
+def latencies(built: Built, keys: Sequence[str], threads: int, seconds: float) -> Taken:
+    """Return what the decisions of so many threads take."""
     taken: list[int] = []
+    answers: list[bool] = []
     clock = time.perf_counter_ns
     start = clock()
     end = start + round(seconds * 1e9)
@@ -157,8 +184,9 @@ def latencies(
         before = start
         while not taken or before < end:
             before = clock()
-            built.call(*built.before, keys[index % len(keys)], *built.after)
+            answer = built.call(*built.before, keys[index % len(keys)], *built.after)
             taken.append(clock() - before)
+            answers.append(built.allowed(answer))
             index += threads
 
     workers = [Thread(target=work, args=(index,)) for index in range(threads)]
@@ -166,4 +194,4 @@ def latencies(
         worker.start()
     for worker in workers:
         worker.join()
-    return taken, (clock() - start) / 1e9
+    return Taken(taken, (clock() - start) / 1e9, sum(answers))

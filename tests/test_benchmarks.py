@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from io import StringIO
@@ -10,14 +12,27 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import clock, compare, environments, judges, peers, plots, readme, suites, tables
+from benchmarks import (
+    beside,
+    clock,
+    compare,
+    environments,
+    judges,
+    peers,
+    plots,
+    promises,
+    readme,
+    suites,
+    tables,
+)
 from benchmarks.__main__ import main
 from benchmarks.peers.base import Setting, Verdict
 from benchmarks.peers.own import algorithm_of
 from benchmarks.results import Absence, Measurement, Result, load
 from benchmarks.running import Options, run
-from benchmarks.suites import accuracy, scale
+from benchmarks.suites import accuracy, memory, scale
 from benchmarks.traffic import VIRTUAL, Hit, worst_window
+from benchmarks.workers import Worker
 from tests.oracle import oracle_of
 
 ALGORITHMS = {
@@ -38,13 +53,13 @@ def result():
 def shown(printable):
     """Return what a console prints."""
     output = StringIO()
-    printable(Console(width=200, file=output))
+    printable(Console(width=tables.WIDTH, file=output))
     return output.getvalue()
 
 
-def measured(*samples, better="less", who="ratelimit", suite="memory"):
+def measured(*samples, better="less", who="ratelimit", suite="memory", **labels):
     """Return a measurement."""
-    return Measurement(suite, {"who": who}, "time", "ns", better, list(samples))
+    return Measurement(suite, {"who": who, **labels}, "time", "ns", better, list(samples))
 
 
 def holding(*measurements):
@@ -77,7 +92,8 @@ def test_a_result_tells_where_it_comes_from(result):
     assert {"system", "processor", "cores", "memory", "python", "commit"} == set(result.machine)
     assert "redis" in result.versions["ratelimit"]
     assert result.versions["server"]["server"].startswith(("Valkey", "Redis"))
-    assert result.took > 0
+    assert result.took.keys() == {"installation", *suites.NAMES}
+    assert min(result.took[name] for name in suites.NAMES) > 0
 
 
 def test_a_result_can_be_kept(result, tmp_path):
@@ -111,10 +127,174 @@ def test_each_suite_has_tables(result):
                 assert layout.title in output
 
 
-def test_what_is_left_out_is_told(result):
-    """A case that could not be measured is listed with its reason."""
-    lost = Result({}, {}, {}, [], [Absence("memory", {"who": "limits"}, "[it] ended")])
-    assert "limits: [it] ended" in shown(lambda console: tables.show(lost, console))
+def test_tables_of_a_full_run_fit_into_a_terminal():
+    """With everybody and all cases, no cell is cut and no line is longer than 100 columns."""
+    who = [*peers.OWN, *peers.OTHERS]
+    everything = holding(
+        *(
+            Measurement(name, labels, metric, unit, better, [value] * rounds)
+            for name in suites.NAMES
+            for rounds in (suites.load(name).rounds["full"],)
+            for value in (99.9 if name == "scale" else 123_456.7,)
+            for labels in suites.load(name).cases("full", who)
+            for metric, (unit, better) in suites.load(name).metrics.items()
+        )
+    )
+    output = shown(lambda console: tables.show(everything, console))
+    assert max(map(len, output.splitlines())) <= tables.WIDTH
+    assert "…" not in output
+    assert all(f"  {name}  " in output for name in who)
+
+
+def test_what_is_better_than_ours_is_starred_and_said(result):
+    """In the table at the number, and beneath with the reason; GCRA is beside the token bucket."""
+    case = {"colour": "sync", "keys": 100_000, "outcome": "denied", "threads": 1}
+    found = holding(
+        measured(200, algorithm="token bucket", **case),
+        measured(100, who="throttled-py", algorithm="GCRA", **case),
+        measured(300, who="PyrateLimiter", algorithm="token bucket", **case),
+        measured(50, who="floor", algorithm="token bucket", **case),
+    )
+    sentences = beside.leads(found, "memory")
+    assert [each.partition(" does better")[0] for each in sentences] == ["* throttled-py"]
+    assert "1 of the numbers (time 1), most of all: time, GCRA, sync, 100,000 keys" in sentences[0]
+    output = shown(lambda console: tables.show(found, console))
+    assert output.count("*") == 1
+    assert "*100" in output
+
+
+@pytest.mark.parametrize(
+    ("promise", "bound", "reached", "kept"),
+    [
+        (promises.at_least, 4, {"a": 4.0, "b": 5.0}, "promised at least 4, kept"),
+        (promises.at_least, 4, {"a": 3.9, "b": 5.0}, "promised at least 4, not kept"),
+        (promises.at_most, 0.5, {"a": 0.5}, "promised at most 0.5, kept"),
+        (promises.at_most, 0.5, {"a": 0.1, "b": 0.51}, "promised at most 0.5, not kept"),
+    ],
+)
+def test_promises(promise, bound, reached, kept):
+    """All have to keep it, and what was reached is said whether they do or not."""
+    [sentence] = promise(bound, "Times", reached)
+    assert sentence.startswith(f"Times: a {beside.told(reached['a'])}")
+    assert sentence.endswith(f"; {kept}.")
+
+
+def test_no_promise_without_numbers():
+    """Nothing is said about what was not measured."""
+    assert promises.at_least(1, "Times", {}) == []
+
+
+def test_each_suite_says_what_is_promised():
+    """With everybody there, each ratio has its sentence; of equal numbers some are not enough."""
+    who = [*peers.OWN, *peers.OTHERS]
+    expected = {"memory": 4, "footprint": 2, "redis": 8, "asgi": 3, "accuracy": 0, "scale": 0}
+    for name in suites.NAMES:
+        suite = suites.load(name)
+        same = holding(
+            *(
+                Measurement(name, labels, metric, unit, better, [100.0])
+                for labels in suite.cases("full", who)
+                for metric, (unit, better) in suite.metrics.items()
+            )
+        )
+        remarks = suite.remarks(same)
+        assert expected[name] == sum("; promised at " in each for each in remarks), remarks
+
+
+def test_what_is_left_out_is_told():
+    """A case that could not be measured is listed with its reason, and with others of that."""
+    absences = [
+        Absence("memory", {"who": "limits", "keys": 1}, "[it] ended"),
+        Absence("memory", {"who": "limits", "keys": 2}, "[it] ended"),
+        Absence("all", {"who": "moderato"}, "not installed"),
+    ]
+    output = shown(lambda console: tables.show(Result({}, {}, {}, [], absences), console))
+    assert "left out of memory: limits: 1 key; 2 keys: [it] ended" in output
+    assert "left out of all: moderato: everything: not installed" in output
+
+
+@pytest.mark.parametrize(
+    ("code", "patience", "error"),
+    [
+        ("import time; time.sleep(60)", 0.01, "took longer than 0 s"),
+        ("input()", 20, "its process ended"),
+    ],
+)
+def test_a_peer_that_hangs_or_dies(code, patience, error, tmp_path):
+    """Its process is given up, and another one can be asked."""
+    worker = Worker([sys.executable, "-c", code], str(tmp_path))
+    assert worker.ask({}, patience) == {"error": error}
+    worker.close()
+    assert not worker.alive
+
+
+def test_a_peer_that_died_before_it_was_asked(tmp_path):
+    """A question that nobody reads is answered, too."""
+    worker = Worker([sys.executable, "-c", ""], str(tmp_path))
+    while worker.alive:
+        time.sleep(0.01)
+    assert worker.ask({}, 20) == {"error": "its process ended"}
+    worker.close()
+
+
+def test_what_a_peer_has_started_ends_with_it(tmp_path):
+    """A server that a hanging case leaves behind would disturb all that follow."""
+    child = "import time; time.sleep(60)"
+    code = (
+        "import json, subprocess, sys; input();"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}]);"
+        "print(json.dumps({'pid': child.pid}), flush=True); child.wait()"
+    )
+    worker = Worker([sys.executable, "-c", code], str(tmp_path))
+    pid = worker.ask({}, 20)["pid"]
+    worker.close()
+    deadline = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(pid)
+
+
+def is_running(pid):
+    """Return whether a process is there and no zombie."""
+    command = ["ps", "-o", "stat=", "-p", str(pid)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return done.stdout.strip()[:1] not in {"", "Z"}
+
+
+def test_no_server_to_measure_on(monkeypatch):
+    """The suites that need one are left out, with the reason."""
+
+    def nowhere():
+        raise RuntimeError("no server")
+
+    monkeypatch.setattr("benchmarks.servers.program", nowhere)
+    lost = run(Options(suites=("redis",), size="tiny"))
+    assert lost.absences == [Absence("redis", {"who": "all"}, "no server")]
+
+
+def test_a_peer_that_cannot_be_installed(monkeypatch):
+    """It is left out of all suites, and so are those that share its environment."""
+
+    def refuse(group):
+        raise OSError(f"no {group}")
+
+    monkeypatch.setattr(environments, "install", refuse)
+    lost = run(Options(suites=("memory",), size="tiny", peers=True, only="nobody"))
+    assert {each.labels["who"] for each in lost.absences} == set(peers.OTHERS)
+    assert lost.absences[0].reason == "its environment can't be installed: no peers"
+
+
+def test_keys_that_would_take_too_long(monkeypatch):
+    """A limiter that gets slower with each key is given up before it has all of them."""
+    suite = memory.Memory()
+    monkeypatch.setattr(memory, "SEVERAL", 10)
+    monkeypatch.setattr(suite, "patience", 0)
+    with pytest.raises(RuntimeError, match="filling it with 50 keys takes over 0 s"):
+        suite.sample(
+            next(each for each in suite.cases("tiny", ["ratelimit"]) if each["keys"] == 50),
+            "tiny",
+            "",
+        )
 
 
 def test_the_command_line_measures_keeps_and_compares(tmp_path, monkeypatch):
@@ -197,11 +377,11 @@ def test_each_peer_is_documented():
 
 
 def test_every_decision_of_ours_is_right(result):
-    """The judges find no unit too much or too little, and no wait that is wrong by 2 µs."""
+    """The judges find no unit too much or too little, and no wait that is wrong by 5 µs."""
     wrong = [
         each.labels
         for each in result.of("accuracy", store="memory")
-        if each.metric in {"over", "under", "wrong", "early", "late"} and each.middle > 0.002
+        if each.metric in {"over", "under", "wrong", "wait"} and each.middle > 0
     ]
     assert wrong == []
 
@@ -229,6 +409,25 @@ def test_a_judge_says_what_the_oracle_of_the_tests_says(name):
         if not wait:
             judge.spend(now, cost)
             oracle.spend(now, cost)
+
+
+def test_counters_that_are_floored():
+    """The wait is the shortest after which the rounded sum has room, told from the sum itself."""
+    chance = random.Random(3)
+    for _ in range(300):
+        judge = judges.FlooredCounters(7, 1_000)
+        before, here, cost = chance.randint(0, 8), chance.randint(0, 7), chance.randint(1, 7)
+        judge.spend(500, before)
+        judge.spend(1_000, here)
+        now = 1_000 + chance.randint(0, 999)
+
+        def fits(at, before=before, here=here, cost=cost):
+            if at >= 2_000:
+                before, here = here, 0
+            return before * (1_000 - at % 1_000) // 1_000 + here + cost <= 7
+
+        expected = next(wait for wait in range(2_000) if fits(now + wait))
+        assert judge.wait(now, cost) == expected
 
 
 def test_windows_that_start_with_the_first_hit():
@@ -264,7 +463,7 @@ def test_a_limiter_that_errs_is_found(name, wrong):
 
 
 def test_a_wait_that_is_wrong_is_found():
-    """Told 50 ms too early once, and 30 ms too late."""
+    """Told 50 ms too early once, and 30 ms too late: the larger one counts."""
     seen = [
         accuracy.Seen(Hit(at), at, Verdict(allowed, wait))
         for at, allowed, wait in [
@@ -274,7 +473,7 @@ def test_a_wait_that_is_wrong_is_found():
         ]
     ]
     numbers = accuracy._numbers("sliding log", 1, accuracy.SECOND, seen, 1_000_000)
-    assert (numbers["early"], numbers["late"]) == (50.0, 30.0)
+    assert (numbers["early"], numbers["wait"]) == (50.0, 50.0)
 
 
 def test_the_worst_window_is_over_all_windows():

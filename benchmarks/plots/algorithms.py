@@ -33,7 +33,7 @@ def played(algorithm: Algorithm) -> tuple[list[tuple[float, bool, float]], list[
 
     now = START
     limiter = Limiter(algorithm, store=MemoryStore(clock=lambda: now))
-    hits, levels, coming = [], [], traffic()
+    hits, levels, coming = [], [(0.0, 0)], traffic()
     for moment in range(0, WINDOWS * SECOND, STEP):
         while coming and coming[0] < moment + STEP:
             now = START + coming[0]
@@ -72,7 +72,7 @@ def draw(folder: Path) -> Path:
             axes = drawn.add_subplot(len(chosen), 1, place)
             _panel(axes, algorithm)
             axes.set_title(title)
-        axes.set_xlabel(f"seconds; {LIMIT} a second are allowed")
+        axes.set_xlabel(f"seconds; a limit of {LIMIT} a second; | allowed, x denied")
         return style.save(drawn, folder / "algorithms.svg")
 
 
@@ -80,7 +80,7 @@ def _panel(axes: Axes, algorithm: Algorithm) -> None:
     hits, levels = played(algorithm)
     above = LIMIT * 1.25
     moments, used = [at for at, _ in levels], [level for _, level in levels]
-    axes.fill_between(moments, used, step="pre", color=style.OWN, alpha=0.35, lw=0)
+    axes.fill_between(moments, used, step="post", color=style.OWN, alpha=0.35, lw=0)
     axes.plot([0, WINDOWS], [LIMIT, LIMIT], color=style.INK, lw=0.8, ls=":")
     _marks(axes, [at for at, allowed, _ in hits if not allowed], above, "x", style.TOO_MUCH)
     allowed = [(at, delay) for at, allowed, delay in hits if allowed]

@@ -20,10 +20,10 @@ class Chart(NamedTuple):
     metric: str
     title: str
     where: tuple[tuple[str, str | int], ...] = ()
-    largest: tuple[str, ...] = ()
-    """The labels of which only the largest value is drawn."""
 
 
+NAMED = ("who", "algorithm", "framework", "store")
+"""The labels that a bar is named by."""
 CHARTS = (
     Chart(
         "memory",
@@ -37,33 +37,27 @@ CHARTS = (
         "footprint",
         "alive",
         "bytes a key in memory, its own text counted (less is better)",
-        (),
-        ("keys",),
     ),
     Chart(
         "redis",
         "redis",
         "rate",
         "decisions a second on one server, 64 tasks on one event loop (more is better)",
-        (("by", "tasks"), ("outcome", "allowed")),
-        ("at_once",),
+        (("by", "tasks"), ("outcome", "allowed"), ("at_once", 64)),
     ),
     Chart(
         "asgi",
         "asgi",
         "added",
-        "µs added to a request, in process (less is better)",
+        "µs added to a request that is allowed, in process (less is better)",
+        (("rules", 1),),
     ),
 )
 
 
 def chosen(chart: Chart, result: Result) -> list[Measurement]:
     """Return what a chart shows."""
-    found = result.of(chart.suite, chart.metric, **dict(chart.where))
-    for label in chart.largest:
-        most = max((each.labels[label] for each in found), default=0)
-        found = [each for each in found if each.labels[label] == most]
-    return found
+    return result.of(chart.suite, chart.metric, **dict(chart.where))
 
 
 def draw(chart: Chart, result: Result, folder: Path) -> Path:
@@ -85,7 +79,7 @@ def draw(chart: Chart, result: Result, folder: Path) -> Path:
 
 
 def _name(labels: Labels) -> str:
-    parts = [str(labels[name]) for name in ("who", "algorithm", "store") if name in labels]
+    parts = [str(labels[name]) for name in NAMED if name in labels]
     return ", ".join(dict.fromkeys(parts))
 
 

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-INK = "#7a7f87"
-"""Grey that can be read on white and on black."""
+INK = "#6b7079"
+"""Grey that can be read on white, and on black where nobody knows that it is black."""
+LIGHT_INK = "#b4bac2"
+"""What becomes of it on a screen that is said to be dark."""
+DARK = f"""<style>@media (prefers-color-scheme: dark) {{
+[style*="fill: {INK}"] {{ fill: {LIGHT_INK} !important }}
+[style*="stroke: {INK}"] {{ stroke: {LIGHT_INK} !important }}
+}}</style>
+"""
 OWN = "#2f81c7"
 OTHER = "#a8adb5"
 FLOOR = "#d9a13b"
@@ -59,6 +66,6 @@ def figure(width: float, height: float) -> Iterator[Figure]:
 def save(drawn: Figure, path: Path) -> Path:
     """Write a figure as SVG, the same each time that the numbers are the same."""
     drawn.savefig(path, format="svg", metadata={"Date": None})
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace(" <defs>\n", f"{DARK} <defs>\n", 1)
     path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
     return path

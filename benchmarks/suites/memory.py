@@ -86,6 +86,7 @@ class Memory(Suite):
         timing.settle()
         taken = self._time(labels, built, chosen[: max(enough, len(warm_up))])
         self._check(labels, built, keys[0])
+        self._check_together(labels, built, chosen)
         if len(keys) == 1:
             self._close(built)
         return {"time": taken}
@@ -155,6 +156,21 @@ class Memory(Suite):
         """
         if self._ask(labels, built, key) is not (labels["outcome"] == "allowed"):
             raise RuntimeError(f"not {labels['outcome']}, as it should be")
+
+    def _check_together(self, labels: Labels, built: Built, chosen: Sequence[str]) -> None:
+        """Make sure that threads are answered the same when they get in each other's way.
+
+        Raises:
+            RuntimeError: They are not.
+
+        """
+        threads = int(labels["threads"])
+        if threads == 1:
+            return
+        answers = timing.asked_in_threads(built, chosen, threads)
+        wrong = answers.count(labels["outcome"] != "allowed")
+        if wrong:
+            raise RuntimeError(f"{wrong / len(answers):.1%} were not {labels['outcome']}")
 
     def remarks(self, result: Result) -> list[str]:
         """Say how far it is to limits and to the floor, what async adds, and who is faster."""
