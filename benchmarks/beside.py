@@ -11,7 +11,7 @@ from benchmarks.peers.base import BUCKET, GCRA
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.results import Label, Measurement, Result
+    from benchmarks.results import Label, Labels, Measurement, Result
 
 OWN = "ratelimit"
 COUNTED = ("key", "thread", "rule")
@@ -61,7 +61,7 @@ def lead_over_us(other: Measurement, measurements: Iterable[Measurement]) -> Mea
     if other.labels["who"] not in peers.OTHERS or other.better == "neither":
         return None
     for own in measurements:
-        if own.labels["who"] == OWN and _case(own) == _case(other):
+        if own.labels["who"] == OWN and same_case(own, other):
             ahead = times_better(own, other) < 1 and told(own.middle) != told(other.middle)
             return own if ahead else None
     return None
@@ -90,7 +90,12 @@ def _lead(who: str, pairs: list[tuple[Measurement, Measurement]]) -> str:
     )
 
 
-def _case(measurement: Measurement) -> dict[str, Label]:
+def same_case(one: Measurement, another: Measurement) -> bool:
+    """Return whether all labels are the same but who."""
+    return _case(one) == _case(another)
+
+
+def _case(measurement: Measurement) -> Labels:
     labels = {**measurement.labels, "algorithm": algorithm_of(measurement)}
     del labels["who"]
     return labels

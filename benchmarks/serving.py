@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import peers, servers
@@ -18,6 +19,7 @@ from benchmarks.peers.base import Setting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+WARM_UP = 200
 OPTIONS = ("--loop", "uvloop", "--http", "httptools", "--log-level", "critical", "--no-access-log")
 
 
@@ -49,6 +51,15 @@ def served(who: str, store: str, setting: Setting) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
+
+
+def warm_up(port: int) -> None:
+    """Send some requests to an application that is served."""
+    connection = HTTPConnection(servers.HOST, port, timeout=20)
+    for _ in range(WARM_UP):
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    connection.close()
 
 
 @asynccontextmanager

@@ -17,6 +17,10 @@ class AioLimiter(Peer):
     name = "aiolimiter"
     packages = ("aiolimiter",)
     way = "`await limiters[key].acquire()` with one limiter a key; a denial is `not has_capacity()`"
+    lighter = (
+        "Its denial is `has_capacity()` alone: no lock is taken, "
+        "no wait is told, and one limiter is one key."
+    )
     offers = {ASYNC_MEMORY: (QUEUE,)}
 
     def async_memory(self, _algorithm: str, setting: Setting) -> Built:

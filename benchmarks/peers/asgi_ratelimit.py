@@ -34,6 +34,7 @@ class AsgiRatelimit(Peer):
     group = "peers-asgi-ratelimit"
     packages = ("asgi-ratelimit", "redis", "hiredis", "starlette", "uvicorn")
     way = "`RateLimitMiddleware(authenticate=_authenticate, backend=…, config=…)`; no header fields"
+    lighter = "It writes no header fields, and its denial has no body."
     offers = {ASGI: STORES}
 
     def asgi(self, store: str, setting: Setting) -> Any:

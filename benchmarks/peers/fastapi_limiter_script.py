@@ -23,6 +23,7 @@ class FastapiLimiterScript(Peer):
         "`Depends(RateLimiter(times=…, seconds=…))` after `FastAPILimiter.init(redis)`; without an "
         "application what the dependency itself calls: `redis.evalsha` of its script"
     )
+    lighter = "Its script is one counter with an expiry, which reads no clock."
     frameworks = (FASTAPI,)
     offers = {ASYNC_REDIS: (FIXED,), ASGI: ("redis",)}
 

@@ -18,6 +18,7 @@ class FastapiRedisSdk(Peer):
     name = "fastapi-redis-sdk"
     packages = ("fastapi-redis-sdk", "redis", "hiredis", "fastapi", "uvicorn")
     way = "`await RateLimitBackend(redis).hit(key, limit=…, window=…)`, `Depends(rate_limit(…))`"
+    lighter = "Its script is one counter with an expiry, which reads no clock."
     frameworks = (FASTAPI,)
     offers = {ASYNC_REDIS: (FIXED,), ASGI: ("redis",)}
 

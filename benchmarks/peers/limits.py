@@ -71,6 +71,10 @@ class Limits(Peer):
     name = "limits"
     packages = ("limits", "redis", "hiredis")
     way = "`strategy(storage).hit(item, key)`; the wait is `get_window_stats(item, key).reset_time`"
+    lighter = (
+        "It answers with a bool, and tells what is left "
+        "and when by a second call; its Redis reads no clock."
+    )
     offers = {
         MEMORY: tuple(STRATEGIES),
         ASYNC_MEMORY: tuple(STRATEGIES),

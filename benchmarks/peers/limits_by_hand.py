@@ -82,6 +82,7 @@ class LimitsByHand(Peer):
     name = "limits, by hand"
     packages = ("limits", "redis", "hiredis", "starlette", "uvicorn")
     way = "a pure ASGI middleware around `limits.aio`'s fixed window, same header fields"
+    lighter = "Its denial is a fixed text; ours is a problem document that names the limit."
     offers = {ASGI: STORES}
     many_rules = True
 

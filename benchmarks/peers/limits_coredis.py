@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.peers.base import ASYNC_REDIS, Built, Peer
-from benchmarks.peers.limits import STRATEGIES, awaited
+from benchmarks.peers.limits import STRATEGIES, Limits, awaited
 
 if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
@@ -17,6 +17,7 @@ class LimitsCoredis(Peer):
     name = "limits (coredis)"
     packages = ("limits", "coredis")
     way = "as limits, with `storage_from_string('async+redis://…', implementation='coredis')`"
+    lighter = Limits.lighter
     offers = {ASYNC_REDIS: tuple(STRATEGIES)}
 
     def async_redis(self, algorithm: str, setting: Setting) -> Built:

@@ -143,6 +143,7 @@ class Pyrate(Peer):
         "`Limiter(factory).try_acquire(key, 1, blocking=False)` and `try_acquire_async`, with a "
         "bucket factory that keeps one bucket a key; the wait is `bucket.waiting(item)`"
     )
+    lighter = "It answers with a bool, in milliseconds, and goes by the clients' clocks."
     offers = {MEMORY: NAMES, ASYNC_MEMORY: NAMES, REDIS: NAMES, ASYNC_REDIS: NAMES}
 
     def memory(self, algorithm: str, setting: Setting) -> Built:

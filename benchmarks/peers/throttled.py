@@ -77,6 +77,7 @@ class ThrottledPy(Peer):
     name = "throttled-py"
     packages = ("throttled-py", "redis", "hiredis")
     way = "`Throttled(using=…, quota=…, store=…).limit(key)`, with `MAX_SIZE` raised to the keys"
+    lighter = "It goes by the clients' clocks, so its Redis reads none."
     offers = {MEMORY: NAMES, ASYNC_MEMORY: NAMES, REDIS: NAMES, ASYNC_REDIS: NAMES}
 
     def memory(self, algorithm: str, setting: Setting) -> Built:

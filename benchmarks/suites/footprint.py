@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from benchmarks.results import Labels, Result
 
 MINUTE = 60
-COUNTS = {"tiny": 100, "quick": 50_000, "full": 1_000_000}
+COUNTS = {"tiny": (100,), "quick": (20_000,), "full": (100_000, 1_000_000)}
+"""How many keys there are; the others are asked to hold the first number, to end in time."""
+MILLION = 1_000_000
 BATCH = 10_000
-FLOODS = {"tiny": 400, "quick": 10_000, "full": 100_000}
+FLOODS = {"tiny": 400, "quick": 10_000, "full": 50_000}
 COLLECTIONS = 5
 
 
@@ -49,8 +51,12 @@ class Footprint(Suite):
     patience = 300
 
     def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
-        """Return each algorithm once."""
-        return [{**each, "keys": COUNTS[size]} for each in offered(MEMORY, who)]
+        """Return each algorithm; of others than ours with as many keys as they can take."""
+        return [
+            {**each, "keys": keys}
+            for each in offered(MEMORY, who)
+            for keys in (COUNTS[size] if each["who"] in peers.OWN else COUNTS[size][:1])
+        ]
 
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
         """Use each key once; time is virtual, so that keys expire at once."""
@@ -58,8 +64,9 @@ class Footprint(Suite):
         with clock.put_in_place(clock.Clock(still=True)) as now:
             weights = _weigh(labels, count, now)
             pause = _collection(labels, count)
-            flooded = _flood(labels, FLOODS[size])
-        return {**weights, "collection": pause, "flooded": flooded}
+            flooded = _flood(labels, FLOODS[size]) if count == COUNTS[size][0] else None
+        sample = {**weights, "collection": pause}
+        return sample if flooded is None else {**sample, "flooded": flooded}
 
     def remarks(self, result: Result) -> list[str]:
         """Say how light a key is beside the others', and how long the collector takes."""
@@ -71,7 +78,7 @@ def _bytes(result: Result) -> list[str]:
     others = beside.theirs(result, "footprint", "alive")
     reached = {}
     for own in beside.ours(result, "footprint", "alive"):
-        same = [each for each in others if beside.algorithm_of(each) == own.labels["algorithm"]]
+        same = [each for each in others if beside.same_case(own, each)]
         if same:
             other = beside.best(same)
             name = f"{own.labels['algorithm']} ({other.labels['who']})"
@@ -82,7 +89,7 @@ def _bytes(result: Result) -> list[str]:
 def _pauses(result: Result) -> list[str]:
     pauses = {
         str(own.labels["algorithm"]): own.middle
-        for own in beside.ours(result, "footprint", "collection", keys=COUNTS["full"])
+        for own in beside.ours(result, "footprint", "collection", keys=MILLION)
     }
     return promises.at_most(60, "A collection with a million keys takes, in ms", pauses)
 
