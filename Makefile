@@ -25,7 +25,7 @@ bench-quick: $(VENV)/.bench
 
 bench-publish: $(VENV)/.bench
 	$(RUN) -m benchmarks --peers --json benchmarks/results/full.json --plots docs/images
-	$(RUN) -m benchmarks readme
+	$(RUN) -m benchmarks pages
 
 clean:
 	rm -rf $(VENV) .venv-peers .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import compare, readme, suites, tables
+from benchmarks import compare, pages, suites, tables
 from benchmarks.results import load
 from benchmarks.running import Options, run
 
@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None, console: Console | None = None)
     console = console or _console()
     if given[:1] == ["compare"]:
         return _compare(given[1:], console)
-    if given == ["readme"]:
-        readme.write()
+    if given == ["pages"]:
+        pages.write()
         return 0
     options = _parser().parse_args(given)
     result = _measured(options, console)
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Measure what a decision costs and how right it is.",
         epilog="`python -m benchmarks compare OLD.json NEW.json` says what changed; `python -m "
-        "benchmarks readme` writes the numbers of benchmarks/results/full.json into the README.",
+        "benchmarks pages` writes what benchmarks/results/full.json says into README and docs.",
     )
     parser.add_argument(
         "suites", nargs="*", metavar="suite", help=f"{', '.join(suites.NAMES)}; all by default"

@@ -18,10 +18,10 @@ from benchmarks import (
     compare,
     environments,
     judges,
+    pages,
     peers,
     plots,
     promises,
-    readme,
     suites,
     tables,
 )
@@ -567,10 +567,18 @@ def test_the_same_numbers_make_the_same_picture(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_readme_has_the_numbers_of_the_committed_result():
-    """They can't be wrong; without a result there are none."""
-    text = readme.README.read_text(encoding="utf-8")
-    assert text == readme.expected(text)
+@pytest.mark.parametrize("page", pages.PAGES, ids=str)
+def test_a_page_says_what_the_committed_result_says(page):
+    """It can't be wrong; without a result it says that there is none."""
+    text = page.read_text(encoding="utf-8")
+    assert text.count(pages.START) == text.count(pages.END) == 1
+    assert text == pages.expected(text, pages.PAGES[page])
+
+
+def test_a_page_without_a_result(tmp_path):
+    """It says so, and how to get numbers."""
+    text = pages.expected(f"{pages.START}old\n{pages.END}", pages.numbers, tmp_path / "none.json")
+    assert text == f"{pages.START}{pages.NOTHING}{pages.END}"
 
 
 def test_numbers_for_the_readme(result, tmp_path):
@@ -583,9 +591,25 @@ def test_numbers_for_the_readme(result, tmp_path):
     kept = load(path)
     kept.measurements.append(other)
     kept.save(path)
-    text = readme.expected(f"before\n{readme.START}old{readme.END}after\n", path)
-    assert "1,000 ns (limits, fixed window)" in text
+    text = pages.expected(f"before\n{pages.START}old{pages.END}after\n", pages.numbers, path)
     assert "| the best of the others | 1,000 ns (limits, fixed window) | not measured |" in text
+    [own] = result.of("asgi", "added", who="ratelimit", store="memory", rules=1)
+    assert f"| **{own.middle:,.1f} µs** |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_findings_for_the_docs(result, tmp_path):
+    """Each suite has its picture, which is drawn by that name, and all of its sentences."""
+    text = pages.findings(result)
+    drawn = {path.name for path in plots.draw_all(result, tmp_path)}
+    assert {f"{name}.svg" for name in suites.NAMES} <= drawn
+    for name in suites.NAMES:
+        assert f"](../images/{name}.svg)" in text
+        assert all(each.removeprefix("* ") in text for each in result.remarks[name])
+
+
+def test_the_picture_of_the_algorithms_is_there():
+    """It is drawn by code, needs no measurement, and isn't blank."""
+    assert marks(pages.ROOT / "docs/images/algorithms.svg") > 100

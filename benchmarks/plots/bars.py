@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import beside, peers
 from benchmarks.plots import style
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.results import Labels, Measurement, Result
+    from matplotlib.axes import Axes
+
+    from benchmarks.results import Label, Labels, Measurement, Result
 
 
 class Chart(NamedTuple):
@@ -20,9 +23,11 @@ class Chart(NamedTuple):
     metric: str
     title: str
     where: tuple[tuple[str, str | int], ...] = ()
+    panels: str = ""
+    """The label by which bars are kept apart, as their numbers are of another size."""
 
 
-NAMED = ("who", "algorithm", "framework", "store")
+NAMED = ("who", "algorithm", "framework")
 """The labels that a bar is named by."""
 CHARTS = (
     Chart(
@@ -37,6 +42,8 @@ CHARTS = (
         "footprint",
         "alive",
         "bytes a key in memory, its own text counted (less is better)",
+        (),
+        "keys",
     ),
     Chart(
         "redis",
@@ -51,6 +58,7 @@ CHARTS = (
         "added",
         "µs added to a request that is allowed, in process (less is better)",
         (("rules", 1),),
+        "store",
     ),
 )
 
@@ -62,20 +70,30 @@ def chosen(chart: Chart, result: Result) -> list[Measurement]:
 
 def draw(chart: Chart, result: Result, folder: Path) -> Path:
     """Draw a chart, the best first."""
-    found = chosen(chart, result)
-    found.sort(key=lambda each: each.middle, reverse=found[0].better == "more")
-    with style.figure(8, 0.6 + 0.24 * len(found)) as drawn:
-        axes = drawn.add_subplot()
-        names = [_name(each.labels) for each in found]
-        values = [each.middle for each in found]
-        drawn_bars = axes.barh(names, values, color=[_colour(each) for each in found], height=0.7)
-        axes.bar_label(drawn_bars, [f"{value:,.0f}" for value in values], padding=3)
-        axes.invert_yaxis()
-        axes.margins(x=0.12)
-        axes.set_title(chart.title)
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
+    panels: dict[Label, list[Measurement]] = {}
+    for each in chosen(chart, result):
+        panels.setdefault(each.labels.get(chart.panels, ""), []).append(each)
+    counts = [len(found) for found in panels.values()]
+    with style.figure(8, 0.5 + 0.5 * len(counts) + 0.24 * sum(counts)) as drawn:
+        drawn.suptitle(chart.title, x=0.01, ha="left", size=10)
+        places = drawn.subplots(len(counts), squeeze=False, height_ratios=counts)
+        for axes, (value, found) in zip(places.flat, panels.items(), strict=True):
+            _bars(axes, found)
+            if len(counts) > 1:
+                axes.set_title(beside.label(chart.panels, value))
         return style.save(drawn, folder / f"{chart.name}.svg")
+
+
+def _bars(axes: Axes, found: list[Measurement]) -> None:
+    found.sort(key=lambda each: each.middle, reverse=found[0].better == "more")
+    names = [_name(each.labels) for each in found]
+    values = [each.middle for each in found]
+    drawn = axes.barh(names, values, color=[_colour(each) for each in found], height=0.7)
+    axes.bar_label(drawn, [beside.told(value) for value in values], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.02)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _name(labels: Labels) -> str:
@@ -84,6 +102,7 @@ def _name(labels: Labels) -> str:
 
 
 def _colour(measurement: Measurement) -> str:
-    return {"ratelimit": style.OWN, "floor": style.FLOOR}.get(
-        str(measurement.labels["who"]), style.OTHER
-    )
+    who = str(measurement.labels["who"])
+    if who in peers.OTHERS:
+        return style.OTHER
+    return style.OWN if who.startswith(beside.OWN) else style.FLOOR

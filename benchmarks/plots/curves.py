@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw(result: Result, folder: Path) -> Path:
     """Draw the cost of a decision over each of what may grow."""
-    with style.figure(9, 6.5) as drawn:
+    with style.figure(9.5, 6.5) as drawn:
         for place, (axis, label) in enumerate(AXES.items(), 1):
             axes = drawn.add_subplot(2, 2, place)
             _curves(axes, result, axis)
@@ -34,9 +34,11 @@ def _curves(axes: Axes, result: Result, axis: str) -> None:
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    sizes = sorted({size for points in found.values() for size, _ in points})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
     axes.set_ylabel("µs a decision")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.5), high * 20)
     axes.legend(fontsize=7, loc="upper left")

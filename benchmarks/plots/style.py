@@ -27,8 +27,8 @@ OWN = "#2f81c7"
 OTHER = "#a8adb5"
 FLOOR = "#d9a13b"
 TOO_MUCH = "#c8553d"
-LINES = (OWN, TOO_MUCH, "#5d9b6b", FLOOR, "#8c6bb1")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+LINES = (OWN, TOO_MUCH, "#5d9b6b", FLOOR, "#8c6bb1", OTHER)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 _SETTINGS: Any = {
     "axes.edgecolor": INK,

@@ -1,20 +1,22 @@
-"""The README's numbers, read from the committed result."""
+"""What pages say of the committed result: the README's numbers, and what each suite has found."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import peers
+from benchmarks import peers, suites
 from benchmarks.results import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.results import Labels, Measurement, Result
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
 COMMITTED = ROOT / "benchmarks" / "results" / "full.json"
-START, END = "<!-- numbers -->\n", "<!-- end of numbers -->\n"
+START, END = "<!-- measured -->\n", "<!-- end of what was measured -->\n"
+NOTHING = "No run is published yet: `make bench` measures on your machine.\n"
 
 
 class Column(NamedTuple):
@@ -43,7 +45,7 @@ COLUMNS = (
         {"by": "tasks", "at_once": 64, "outcome": "allowed"},
         "{:,.0f}/s",
     ),
-    Column("added to a request", "asgi", "added", {"store": "memory"}, "{:,.0f} µs"),
+    Column("added to a request", "asgi", "added", {"store": "memory", "rules": 1}, "{:,.1f} µs"),
 )
 
 
@@ -62,17 +64,35 @@ def numbers(result: Result) -> str:
     return f"Measured on {', '.join(filter(None, (where, server)))}:\n\n{table}\n"
 
 
-def expected(text: str, committed: Path = COMMITTED) -> str:
-    """Return what a README should be: with the numbers of the result, or none without one."""
+def findings(result: Result) -> str:
+    """Return each suite's picture, and what it says in sentences."""
+    sections = []
+    for name in result.suites:
+        remarks = "\n".join(f"- {remark.removeprefix('* ')}" for remark in result.remarks[name])
+        picture = f"![{suites.load(name).__doc__}](../images/{name}.svg)"
+        sections.append(f"### {name}\n\n{picture}\n\n{remarks}\n")
+    return "\n".join(sections)
+
+
+PAGES: dict[Path, Callable[[Result], str]] = {
+    ROOT / "README.md": numbers,
+    ROOT / "docs" / "explanation" / "benchmarks.md": findings,
+}
+"""What is told of a result, between the marks of each page."""
+
+
+def expected(text: str, tell: Callable[[Result], str], committed: Path = COMMITTED) -> str:
+    """Return what a page should be: with what the result says, or that there is none yet."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    filling = numbers(load(committed)) if committed.exists() else ""
+    filling = tell(load(committed)) if committed.exists() else NOTHING
     return f"{before}{START}{filling}{END}{after}"
 
 
 def write() -> None:
-    """Write the numbers into the README."""
-    README.write_text(expected(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write into all pages what the committed result says."""
+    for page, tell in PAGES.items():
+        page.write_text(expected(page.read_text(encoding="utf-8"), tell), encoding="utf-8")
 
 
 def _chosen(result: Result, column: Column) -> list[Measurement]:
