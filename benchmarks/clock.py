@@ -13,8 +13,6 @@ START = 1_790_000_040_000_000_000
 """A whole minute, in ns since the epoch; after the day on which floats of seconds lost a bit."""
 UPTIME = 1_020_000_000_000
 """What the monotonic clock says at the start, in ns: a whole minute too, for windows by it."""
-A_MOMENT = 0.05
-"""What threads of a library are given to do their work, in seconds."""
 
 _real_time_ns = time.time_ns
 _real_monotonic_ns = time.monotonic_ns

@@ -126,7 +126,7 @@ class CountersFromFirst(FlooredCounters):
         self.start = self.end = 0
 
     def _wait(self, now: int, cost: int) -> int:
-        return super()._wait(now - self.start, cost) if now < self.end else 0
+        return super()._wait(max(0, now - self.start), cost) if now < self.end else 0
 
     def spend(self, now: int, cost: int) -> None:
         """Count it, from now on if nothing counts any more."""

@@ -36,6 +36,7 @@ class Moderato(Peer):
     group = "peers-moderato"
     packages = ("moderato", "redis", "hiredis", "starlette", "uvicorn")
     way = "`await RateLimiter(redis_url=…).check_with_info(key, rate, algorithm)`, `@limiter.limit`"
+    lighter = "It awaits each call by itself, with no dispatcher and no deadline of its own."
     offers = {ASYNC_REDIS: tuple(ALGORITHMS), ASGI: ("redis",)}
 
     def async_redis(self, algorithm: str, setting: Setting) -> Built:

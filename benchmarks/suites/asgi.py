@@ -25,6 +25,8 @@ TURNS = 5
 CONNECTIONS = 32
 ENOUGH = 10_000_000
 MANY = 10
+IN_MEMORY: Labels = {"store": "memory", "framework": STARLETTE, "rules": 1, "outcome": "allowed"}
+"""The labels of what ratios are told of."""
 CALL = "call"
 WRK = "wrk"
 
@@ -187,27 +189,38 @@ def _promised(result: Result) -> list[str]:
     rates = _shares_of_bare(result)
     return [
         *promises.at_most(1 / 15, *_share(result, "slowapi")),
+        *_of_denied(result, "slowapi"),
         *promises.at_most(1 / 3, *_share(result, "limits, by hand")),
+        *_of_denied(result, "limits, by hand"),
         *promises.at_least(
             0.95,
             "Requests a second, as a share of the bare application's",
             {name: share for name, share in rates.items() if name == "memory"},
         ),
-        *(f"On Redis it is {share:.2f}." for name, share in rates.items() if name == "redis"),
+        *(
+            f"On Redis, which waits for the server, it is {share:.2f}."
+            for name, share in rates.items()
+            if name == "redis"
+        ),
         *_of_many_rules(result),
     ]
 
 
 def _share(result: Result, who: str) -> tuple[str, dict[str, float]]:
-    """Return what we add as a share of what somebody adds, and so for a denied request."""
-    reached = {}
-    for metric, outcome in (("added", "allowed"), ("took", "denied")):
-        where: Labels = {"store": "memory", "framework": STARLETTE, "rules": 1, "outcome": outcome}
-        for own in beside.ours(result, "asgi", metric, **where):
-            for other in result.of("asgi", metric, **{**own.labels, "who": who}):
-                name = f"{metric}, {outcome}"
-                reached[name] = own.middle / other.middle
-    return f"µs as a share of those of {who}", reached
+    """Return what we add in memory, as a share of what somebody adds."""
+    return f"Adds to a request, as a share of what {who} adds", {
+        str(own.labels["store"]): own.middle / other.middle
+        for own in beside.ours(result, "asgi", "added", **IN_MEMORY)
+        for other in result.of("asgi", "added", **{**own.labels, "who": who})
+    }
+
+
+def _of_denied(result: Result, who: str) -> list[str]:
+    return [
+        f"A denied request takes {own.middle / other.middle:.2f} of the time that it takes {who}."
+        for own in beside.ours(result, "asgi", "took", **{**IN_MEMORY, "outcome": "denied"})
+        for other in result.of("asgi", "took", **{**own.labels, "who": who})
+    ]
 
 
 def _shares_of_bare(result: Result) -> dict[str, float]:

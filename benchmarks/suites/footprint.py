@@ -25,6 +25,8 @@ MILLION = 1_000_000
 BATCH = 10_000
 FLOODS = {"tiny": 400, "quick": 10_000, "full": 50_000}
 COLLECTIONS = 5
+A_MOMENT = 0.2
+"""What threads of a library are given at a time to do their work, in seconds."""
 
 
 class Footprint(Suite):
@@ -123,11 +125,19 @@ def _weigh(labels: Labels, count: int, now: clock.Clock) -> dict[str, float]:
         now.advance(3 * MINUTE)
         timing.ask_all(built, [f"{generation}:{number}" for number in range(count // 20)])
         built.tidy()
-        time.sleep(clock.A_MOMENT)
+        _wait_for_threads()
     expired = _allocated() / count
     tracemalloc.stop()
     built.close()
     return {"alive": alive, "expired": expired}
+
+
+def _wait_for_threads() -> None:
+    """Let threads of a library forget, until they have done so."""
+    before, now = -1, tracemalloc.get_traced_memory()[0]
+    while now != before:
+        time.sleep(A_MOMENT)
+        before, now = now, tracemalloc.get_traced_memory()[0]
 
 
 def _allocated() -> int:
