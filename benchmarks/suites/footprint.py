@@ -24,6 +24,7 @@ COUNTS = {"tiny": (100,), "quick": (20_000,), "full": (100_000, 1_000_000)}
 MILLION = 1_000_000
 BATCH = 10_000
 FLOODS = {"tiny": 400, "quick": 10_000, "full": 50_000}
+"""How many keys come in a flood, which makes no difference to what is kept of each."""
 COLLECTIONS = 5
 A_MOMENT = 0.2
 """What threads of a library are given at a time to do their work, in seconds."""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import peers, timing
+from benchmarks import beside, peers, timing
 from benchmarks.peers.base import ASYNC_REDIS, BUCKET, COUNTER, LOG, MEMORY, Built, Setting
 from benchmarks.suites.base import Layout, Metric, Suite
 
@@ -100,12 +100,13 @@ class Scale(Suite):
 
     def remarks(self, result: Result) -> list[str]:
         """Say what grows with what."""
-        return [
+        sentences = [
             _sentence(axis, name, exponent(points))
             for axis in AXES
             for name, points in series(result, axis).items()
             if len(points) > 1
         ]
+        return [*sentences, *beside.leads(result, self.name)]
 
 
 def _cases(who: str, axis: str, algorithms: Sequence[str], sizes: Sequence[int]) -> list[Labels]:
