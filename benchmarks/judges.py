@@ -119,23 +119,30 @@ class FlooredCounters(Counters):
 
 
 class CountersFromFirst(FlooredCounters):
-    """The same, where windows follow each other from the first hit on, as long as any counts."""
+    """The same, where windows follow each other from the first hit on, while anybody asks."""
 
     def __init__(self, limit: int, period: int) -> None:
         super().__init__(limit, period)
         self.start = self.end = 0
 
     def _wait(self, now: int, cost: int) -> int:
-        return super()._wait(max(0, now - self.start), cost) if now < self.end else 0
+        if now >= self.end:
+            return 0
+        since = max(0, now - self.start)
+        self._go_on(since)
+        return super()._wait(since, cost)
 
     def spend(self, now: int, cost: int) -> None:
-        """Count it, from now on if nothing counts any more."""
+        """Count it, in a first window if nothing counts any more."""
         if now >= self.end:
             self.start = now
             self.counts.clear()
-        window = (now - self.start) // self.period
-        self.end = self.start + (window + 2) * self.period
+        self._go_on(now - self.start)
         super().spend(now - self.start, cost)
+
+    def _go_on(self, since: int) -> None:
+        """Keep the windows for two more, as whoever asks does, allowed or not."""
+        self.end = max(self.end, self.start + (since // self.period + 2) * self.period)
 
 
 class Bucket(Judge):

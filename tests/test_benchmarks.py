@@ -430,6 +430,43 @@ def test_counters_that_are_floored():
         assert judge.wait(now, cost) == expected
 
 
+class TwoCounters:
+    """Two counters that expire, of which one takes the other's place: 7 in a period of 1,000."""
+
+    def __init__(self):
+        self.here = self.before = (0, 0)
+
+    def hit(self, now, cost):
+        """Spend it, if there is room."""
+        count, end = self.here if self.here[1] > now else (0, 0)
+        if 0 < end - now < 1_000:
+            self.before, (count, end) = (count, end), (0, end + 1_000)
+        before, gone = self.before
+        self.here = count, end
+        if max(0, gone - now) * before // 1_000 + count + cost > 7:
+            return False
+        self.here = count + cost, end or now + 2_000
+        return True
+
+
+def test_counters_that_start_with_the_first_hit():
+    """As two counters with expiries behave: windows go on as long as anybody asks."""
+    chance = random.Random(11)
+    judge, counters, now, answers = judges.CountersFromFirst(7, 1_000), TwoCounters(), 17, set()
+    for _ in range(3_000):
+        now += chance.choice([3, 90, 90, 310, 1_210, 4_130])
+        if (now - judge.start) % 1_000 == 0:
+            now += 1
+        cost = chance.randint(1, 4)
+        right = judge.wait(now, cost) == 0
+        allowed = counters.hit(now, cost)
+        assert right is allowed
+        if allowed:
+            judge.spend(now, cost)
+        answers.add(allowed)
+    assert answers == {True, False}
+
+
 def test_windows_that_start_with_the_first_hit():
     """One that begins late ends late."""
     judge = judges.WindowsFromFirst(2, 100)
