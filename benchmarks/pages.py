@@ -45,7 +45,13 @@ COLUMNS = (
         {"by": "tasks", "at_once": 64, "outcome": "allowed"},
         "{:,.0f}/s",
     ),
-    Column("added to a request", "asgi", "added", {"store": "memory", "rules": 1}, "{:,.1f} µs"),
+    Column(
+        "added to a request, by a fixed window",
+        "asgi",
+        "added",
+        {"store": "memory", "rules": 1},
+        "{:,.1f} µs",
+    ),
 )
 
 
