@@ -168,7 +168,9 @@ async def latencies_async(built: Built, keys: Sequence[str], tasks: int, seconds
             answers.append(built.allowed(answer))
             index += tasks
 
-    await asyncio.gather(*(work(index) for index in range(tasks)))
+    async with asyncio.TaskGroup() as group:
+        for index in range(tasks):
+            group.create_task(work(index))
     return Taken(taken, (clock() - start) / 1e9, sum(answers))
 
 

@@ -30,7 +30,18 @@ def answer(request: dict[str, Any]) -> dict[str, object]:
     try:
         return {"sample": suite.sample(request["labels"], request["size"], request["url"])}
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+        return {"error": _told(error)}
+
+
+def _told(error: BaseException) -> str:
+    """Return what went wrong; of several tasks, what went wrong first."""
+    if isinstance(error, BaseExceptionGroup):
+        return _told(error.exceptions[0])
+    return (
+        str(error)[:300]
+        if type(error) is RuntimeError
+        else f"{type(error).__name__}: {error}"[:300]
+    )
 
 
 def main() -> None:

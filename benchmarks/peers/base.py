@@ -27,6 +27,8 @@ RAW = "raw"
 STARLETTE = "Starlette"
 FASTAPI = "FastAPI"
 
+CONNECTIONS = 512
+"""How many an asyncio client of redis-py may open: by default fewer than there are tasks."""
 STORES = ("memory", "redis")
 """What the surface of applications has in place of algorithms."""
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, ASYNC_REDIS, FASTAPI, FIXED, Built, Peer, Verdict
+from benchmarks.peers.base import (
+    ASGI,
+    ASYNC_REDIS,
+    CONNECTIONS,
+    FASTAPI,
+    FIXED,
+    Built,
+    Peer,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +41,7 @@ class FastapiLimiterScript(Peer):
         from fastapi_limiter import FastAPILimiter
         from redis.asyncio import Redis
 
-        client = Redis.from_url(setting.url)
+        client = Redis.from_url(setting.url, max_connections=CONNECTIONS)
         shas: list[str] = []
 
         async def hit(key: str) -> Any:

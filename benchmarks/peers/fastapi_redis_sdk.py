@@ -6,7 +6,16 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers.base import ASGI, ASYNC_REDIS, FASTAPI, FIXED, Built, Peer, Verdict
+from benchmarks.peers.base import (
+    ASGI,
+    ASYNC_REDIS,
+    CONNECTIONS,
+    FASTAPI,
+    FIXED,
+    Built,
+    Peer,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from benchmarks.peers.base import Setting
@@ -27,7 +36,7 @@ class FastapiRedisSdk(Peer):
         from redis.asyncio import Redis
         from redis_fastapi import RateLimitBackend
 
-        client = Redis.from_url(setting.url)
+        client = Redis.from_url(setting.url, max_connections=CONNECTIONS)
         hit = partial(RateLimitBackend(client).hit, limit=setting.limit, window=setting.seconds)
 
         async def spend(key: str, cost: int) -> Verdict:

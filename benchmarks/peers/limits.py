@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers.base import (
     ASYNC_MEMORY,
     ASYNC_REDIS,
+    CONNECTIONS,
     COUNTER,
     FIXED,
     LOG,
@@ -104,7 +105,9 @@ class Limits(Peer):
         """Keep states in Redis, by redis-py, and be awaited."""
         from limits.storage import storage_from_string
 
-        storage = storage_from_string(f"async+{setting.url}", implementation="redispy")
+        storage = storage_from_string(
+            f"async+{setting.url}", implementation="redispy", max_connections=CONNECTIONS
+        )
         return awaited(algorithm, storage, setting)
 
 

@@ -9,6 +9,7 @@ from benchmarks.peers.base import (
     ASYNC_MEMORY,
     ASYNC_REDIS,
     BUCKET,
+    CONNECTIONS,
     FIXED,
     LOG,
     MEMORY,
@@ -165,7 +166,7 @@ class Pyrate(Peer):
         """Keep states in Redis, and be awaited."""
         from redis.asyncio import Redis
 
-        client = Redis.from_url(setting.url)
+        client = Redis.from_url(setting.url, max_connections=CONNECTIONS)
         return _awaited(_factory(_in_redis(algorithm, setting, client), shared=True))
 
 

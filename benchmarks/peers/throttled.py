@@ -9,6 +9,7 @@ from benchmarks.peers.base import (
     ASYNC_MEMORY,
     ASYNC_REDIS,
     BUCKET,
+    CONNECTIONS,
     COUNTER,
     FIXED,
     GCRA,
@@ -104,7 +105,14 @@ class ThrottledPy(Peer):
         """Keep states in Redis, and be awaited."""
         from throttled.asyncio import RedisStore
 
-        return _awaited(algorithm, RedisStore(server=setting.url), setting)
+        return _awaited(
+            algorithm,
+            RedisStore(
+                server=setting.url,
+                options={"CONNECTION_POOL_KWARGS": {"max_connections": CONNECTIONS}},
+            ),
+            setting,
+        )
 
 
 PEER = ThrottledPy()

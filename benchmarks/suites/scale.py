@@ -101,7 +101,7 @@ class Scale(Suite):
     def remarks(self, result: Result) -> list[str]:
         """Say what grows with what."""
         sentences = [
-            _sentence(axis, name, exponent(points))
+            _sentence(axis, name, points)
             for axis in AXES
             for name, points in series(result, axis).items()
             if len(points) > 1
@@ -215,20 +215,21 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
     return above / sum((a - x_mean) ** 2 for a in x)
 
 
-def _sentence(axis: str, name: str, found: float) -> str:
-    if axis == "processes":
-        return f"{name}: {_together(found)} (exponent {found:.2f})."
-    if found < 0.15:
-        grows = "stays the same"
-    else:
-        grows = "grows in proportion" if found > 0.85 else "grows less than in proportion"
-    return f"{name}: the cost {grows} as the {AXES[axis]} grow (exponent {found:.2f})."
+def _sentence(axis: str, name: str, points: Sequence[tuple[int, float]]) -> str:
+    (smallest, least), *_, (largest, most) = points
+    found = exponent(points)
+    return (
+        f"{name}: the cost {_grown(found)} from {smallest:,} to {largest:,} {AXES[axis]}, "
+        f"{beside.told(most / least)} times as much (exponent {found:.2f})."
+    )
 
 
-def _together(found: float) -> str:
+def _grown(found: float) -> str:
     if found < -0.15:
-        return "several processes decide more together than one"
-    return "one process keeps the server or the cores busy; several decide no more together"
+        return "falls"
+    if found < 0.15:
+        return "hardly grows"
+    return "grows in proportion" if found > 0.85 else "grows less than in proportion"
 
 
 SUITE = Scale()
