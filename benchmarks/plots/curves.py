@@ -25,6 +25,14 @@ def draw(result: Result, folder: Path) -> Path:
         return style.save(drawn, folder / "scale.svg")
 
 
+def _short(size: int) -> str:
+    """Return a round number in a few letters."""
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if size >= unit:
+            return f"{size // unit}{letter}"
+    return str(size)
+
+
 def _curves(axes: Axes, result: Result, axis: str) -> None:
     found = series(result, axis)
     lines = zip(style.LINES * 5, style.DASHES * 5, strict=True)
@@ -35,7 +43,7 @@ def _curves(axes: Axes, result: Result, axis: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     sizes = sorted({size for points in found.values() for size, _ in points})
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xticks(sizes, [_short(size) for size in sizes])
     axes.minorticks_off()
     axes.set_ylabel("µs a decision")
     axes.yaxis.set_major_formatter("{x:g}")
