@@ -331,5 +331,5 @@ def test_threads_wait_for_a_connection(cluster: Cluster, monkeypatch: pytest.Mon
         with pytest.raises(StoreUnavailable) as caught:
             limiter.hit("busy")
         assert caught.value.kind == "overload"
-        nodes._nodes[owner]._permits.put(None)
+        nodes._nodes[owner]._pool.permits.put(None)
         assert limiter.hit("busy")
