@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ratelimit.asgi.headers import STYLES, Tightest, waits_of
 from ratelimit.asgi.limit import Notice
 from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
-from tests.applications import ONE, ask, everyone, ok
+from tests.applications import ONE, ask, call, everyone, ok, scope_of
 from tests.conftest import Clock
 
 EPOCH = 1_790_000_000
@@ -148,6 +149,33 @@ def test_an_answer_that_fails_too_late() -> None:
     ask(app)
     with pytest.raises(KeyError):
         ask(app)
+
+
+def test_an_answer_that_says_nothing() -> None:
+    """A denial is answered, though the application's own answer returns without a word."""
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    app = told(on_denied=silent)
+    ask(app)
+    assert ask(app).status == 429
+
+
+@pytest.mark.parametrize("style", ["draft-11", "draft-06", "x-ratelimit", "none"])
+def test_retry_after_comes_once(style: Any) -> None:
+    """The application's own Retry-After stands, also where no other field is the application's."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"Retry-After", b"7")]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+
+    middleware = told(on_denied=app, headers=style)
+    ask(middleware)
+    sent = asyncio.run(call(middleware, scope_of())).sent
+    waits = [value for name, value in sent[0]["headers"] if name.lower() == b"retry-after"]
+    assert waits == [b"7"]
+    assert len(sent[0]["headers"]) == 1 + len(STYLES[style].names)
 
 
 def test_retry_after_of_the_application_is_kept() -> None:

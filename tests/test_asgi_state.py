@@ -312,6 +312,14 @@ def test_a_count_if_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("the count_if of the rule 'all' fails") == 1
 
 
+def test_whether_a_request_counts_is_said_of_ones_own_limits() -> None:
+    """A limit inside that has the name of a rule isn't given back by the rule."""
+    limit = limit_of(TEN, "all")
+    app = limited(everyone(TEN, count_if=failures), app=during(inside(limit)))
+    assert statuses(app, *"///") == [200, 200, 200]
+    assert asyncio.run(limit.ledger.hit("k")).remaining == 6
+
+
 class Blind(AsyncMemoryStore):
     """A store that can give back but not be looked at."""
 

@@ -87,13 +87,11 @@ class Answers:
         """
         headers = list(message.get("headers", ()))
         waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
-        fields = self._denied(told, waits) + _retry_after(waits) if waits else self._allowed(told)
-        names = self._names
-        for name, _ in headers:
-            if name.lower() in names:
-                break
-        else:
-            headers += fields
+        own = [name.lower() for name, _ in headers]
+        if self._names.isdisjoint(own):
+            headers += self._denied(told, waits) if waits else self._allowed(told)
+            if waits and b"retry-after" not in own:
+                headers += _retry_after(waits)
         return {**message, "headers": headers}
 
     async def deny(
@@ -147,6 +145,7 @@ class Answers:
             if room.started:
                 raise
             _logger.exception("on_denied fails")
+        if not room.started:
             await self._tell_denied(scope, send, room, denied)
 
     async def _tell_denied(

@@ -132,11 +132,12 @@ class RateLimitMiddleware:
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
+        before = len(room.entries)
         try:
             if not await self._holding.decide(plan, scope, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
             elif plan.counts:
-                await Settlement(plan, room, send).serve(self.app, scope, listener.receiver)
+                await Settlement(plan, room, before, send).serve(self.app, scope, listener.receiver)
             else:
                 await self.app(scope, listener.receiver, send)
         finally:

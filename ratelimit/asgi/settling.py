@@ -23,12 +23,20 @@ class Settlement:
 
     It is settled before the client hears of the response, so that whoever asks again after a
     response that didn't count finds it given back.
+
+    Args:
+        plan: The rules that say whether it counts.
+        room: What was decided on the request.
+        before: How many decisions others had taken before the plan was decided.
+        send: What sends the response.
+
     """
 
-    __slots__ = ("_open", "_plan", "_room", "_send")
+    __slots__ = ("_limits", "_open", "_plan", "_room", "_send")
 
-    def __init__(self, plan: Plan, room: Room, send: Send) -> None:
+    def __init__(self, plan: Plan, room: Room, before: int, send: Send) -> None:
         self._plan = plan
+        self._limits = {limit for limit, _ in room.entries[before:]}
         self._room = room
         self._send = send
         self._open = True
@@ -52,11 +60,11 @@ class Settlement:
         if not self._open:
             return
         self._open = False
-        rules = self._plan.rules
+        rules, limits = self._plan.rules, self._limits
         free = [
             entry
             for entry in self._room.entries
-            if entry[0].name in rules and not rules[entry[0].name].counts(response)
+            if entry[0] in limits and not rules[entry[0].name].counts(response)
         ]
         await give_back_calmly(free)
         self._room.entries += [await _looked_at_again(entry) for entry in free]
