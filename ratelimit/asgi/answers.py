@@ -56,9 +56,9 @@ class Answers:
     """
 
     def __init__(self, style: Style, tell: Tell, body: Body, on_denied: Application | None) -> None:
-        _check(style, Style, "headers")
-        _check(tell, Tell, "tell")
-        _check(body, Body, "body")
+        check_choice(style, Style, "headers")
+        check_choice(tell, Tell, "tell")
+        check_choice(body, Body, "body")
         check_function(on_denied, "on_denied")
         self._body: Body = body
         self._on_denied = on_denied
@@ -201,6 +201,12 @@ def _parts(decision: Decision, room: Room) -> list[Told]:
     ]
 
 
-def _check(value: object, kind: object, what: str) -> None:
+def check_choice(value: object, kind: object, what: str) -> None:
+    """Refuse what is none of the values that an option has.
+
+    Raises:
+        ValueError: It is none of them.
+
+    """
     if value not in get_args(kind):
         raise ValueError(f"{what} is one of {get_args(kind)}, not {value!r}")

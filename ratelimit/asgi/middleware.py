@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from ratelimit.asgi.answers import REFUSED, Answers
+from ratelimit.asgi.answers import REFUSED, Answers, check_choice
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
+from ratelimit.asgi.paths import Slashes, merged
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.settling import Settlement
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
+
+_logger = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
@@ -57,6 +61,8 @@ class RateLimitMiddleware:
         on_decision: A function that is called with the scope, the `Limit` and the `Decision` once
             for each decision, as soon as it is taken.
         max_waiting: How many requests may be held back at once.
+        slashes: How the application's router takes slashes: `"exact"`, or `"merged"` if `//search/`
+            is `/search` to it, as to Litestar's. Rules and their functions see paths like that.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -78,6 +84,7 @@ class RateLimitMiddleware:
         on_denied: Application | None = None,
         on_decision: Hook | None = None,
         max_waiting: int = 1000,
+        slashes: Slashes = "exact",
     ) -> None:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
@@ -86,6 +93,8 @@ class RateLimitMiddleware:
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
+        check_choice(slashes, Slashes, "slashes")
+        self._merges = slashes == "merged"
         self._read()
 
     @property
@@ -105,12 +114,13 @@ class RateLimitMiddleware:
             return
         room, outermost = enter(scope, self._hook)
         rules = self._set if self._book.rules is self._seen else self._read()
-        plan = rules.plan_of(scope)
+        asked = merged(scope) if self._merges else scope
+        plan = rules.plan_of(asked)
         tell = self._answers.telling(scope, send, room) if outermost else send
         try:
             if plan is not None and not plan.is_plain:
-                await self._hold(plan, scope, receive, tell, room)
-            elif plan is None or await plan.decide(scope, room):
+                await self._hold(plan, asked, scope, receive, tell, room)
+            elif plan is None or await plan.decide(asked, room):
                 await self.app(scope, receive, tell)
             else:
                 await self._answers.deny(plan, scope, receive, send, room)
@@ -128,13 +138,13 @@ class RateLimitMiddleware:
         await self.app(scope, receive, send)
 
     async def _hold(
-        self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
+        self, plan: Plan, asked: Scope, scope: Scope, receive: Receive, send: Send, room: Room
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
         before = len(room.entries)
         try:
-            if not await self._holding.decide(plan, scope, room, listener):
+            if not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
             elif plan.counts:
                 await Settlement(plan, room, before, send).serve(self.app, scope, listener.receiver)
@@ -154,7 +164,10 @@ class RateLimitMiddleware:
 
         async def close_and_send(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await self._stores.aclose()
+                try:
+                    await self._stores.aclose()
+                except Exception:
+                    _logger.exception("the store could not be closed")
             await send(message)
 
         return close_and_send
