@@ -74,7 +74,7 @@ class Limit(Notice):
 
     """
 
-    __slots__ = ("ledger", "prefix", "shadow", "store")
+    __slots__ = ("doubted", "ledger", "prefix", "shadow", "store")
 
     def __init__(
         self,
@@ -91,6 +91,8 @@ class Limit(Notice):
         self.shadow = shadow
         self.prefix = prefix
         self.ledger = store.open(name, algorithm)
+        self.doubted = False
+        """Whether it was told that others charge it too."""
 
 
 Entry = tuple[Limit, "Decision"]

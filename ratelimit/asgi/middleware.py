@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.answers import REFUSED, Answers, check_choice
+from ratelimit.asgi.doubts import addresses_of, doubt_rules, doubt_server, doubt_store, horizon_of
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
@@ -15,7 +16,10 @@ from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.settling import Settlement
 from ratelimit.asgi.state import enter
 from ratelimit.asgi.stores import Stores
+from ratelimit.asgi.watching import Watch
 from ratelimit.quota import whole
+from ratelimit.short_lived import made
+from ratelimit.stores.opening import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,13 +93,16 @@ class RateLimitMiddleware:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
-        self._closes = isinstance(store, str)
+        self._is_opened = isinstance(store, str)
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
         check_choice(slashes, Slashes, "slashes")
         self._merges = slashes == "merged"
         self._read()
+        self._watch = self._doubt()
+        if is_own(store):
+            made(self, horizon_of(self.rules))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -115,6 +122,8 @@ class RateLimitMiddleware:
         room, outermost = enter(scope, self._hook)
         rules = self._set if self._book.rules is self._seen else self._read()
         asked = merged(scope) if self._merges else scope
+        if self._watch is not None and not self._watch.goes_on(scope):
+            self._watch = None
         plan = rules.plan_of(asked)
         tell = self._answers.telling(scope, send, room) if outermost else send
         try:
@@ -133,8 +142,8 @@ class RateLimitMiddleware:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is no request."""
-        if scope["type"] == "lifespan" and self._closes:
-            send = self._closing(send)
+        if scope["type"] == "lifespan" and self._is_opened:
+            send = self._living(send)
         await self.app(scope, receive, send)
 
     async def _hold(
@@ -159,10 +168,22 @@ class RateLimitMiddleware:
         self._set = RuleSet(self._seen, self._stores.of)
         return self._set
 
-    def _closing(self, send: Send) -> Send:
-        """Close the store when the application has shut down: a server waits no longer then."""
+    def _doubt(self) -> Watch | None:
+        """Warn of what is probably set up wrong; what watches for the rest, if it can be seen."""
+        doubt_rules(self.rules)
+        doubt_store(self._stores.first)
+        by_peer = any(key.address is None for key in addresses_of(self.rules))
+        return Watch() if by_peer else None
 
-        async def close_and_send(message: Message) -> None:
+    def _living(self, send: Send) -> Send:
+        """Look at the store when the application has started up, and close it when it is down.
+
+        A server waits for nothing more when it has been told of the end.
+        """
+
+        async def act_and_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await doubt_server(self._stores.first)
             if message["type"].startswith("lifespan.shutdown."):
                 try:
                     await self._stores.aclose()
@@ -170,4 +191,4 @@ class RateLimitMiddleware:
                     _logger.exception("the store could not be closed")
             await send(message)
 
-        return close_and_send
+        return act_and_send

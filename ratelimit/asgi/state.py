@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ratelimit.asgi.doubts import doubt_twice
 from ratelimit.asgi.protocol import scope_of
 from ratelimit.limits import taken_from
 from ratelimit.stores.base import Ask
@@ -47,6 +48,9 @@ class Room:
 
     def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
         """Keep decisions that were just taken, and call the hook for each."""
+        if self.entries:
+            entries = list(entries)
+            doubt_twice(self.entries, entries)
         if self.hook is None:
             self.entries += entries
             return

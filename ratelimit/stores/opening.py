@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OnError = Literal["local", "open", "closed", "raise"]
 """What to do while a store is gone: decide in memory, allow all, deny all, or raise."""
 
+_MEMORY = "memory://"
 _REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 
@@ -59,6 +60,11 @@ def open_async_store(
     return AsyncFallbackStore(opened, second, nodes=nodes)
 
 
+def is_own(store: object) -> bool:
+    """Say whether what is given for a store is a memory that nobody else has."""
+    return store is None or store == _MEMORY
+
+
 def _second(on_error: object, nodes: int) -> Local | None:
     """Return who decides while the store is gone, or None if nobody does."""
     if on_error not in get_args(OnError):
@@ -72,7 +78,7 @@ def _second(on_error: object, nodes: int) -> Local | None:
 
 
 def _opened(store: Store | str | None) -> Store:
-    if store is None or store == "memory://":
+    if store is None or store == _MEMORY:
         return MemoryStore()
     if isinstance(store, str):
         _check_url(store)
@@ -88,7 +94,7 @@ def _opened(store: Store | str | None) -> Store:
 
 
 def _async_opened(store: AsyncStore | MemoryStore | str | None) -> AsyncStore:
-    if store is None or store == "memory://":
+    if store is None or store == _MEMORY:
         return AsyncMemoryStore(MemoryStore())
     if isinstance(store, MemoryStore):
         return AsyncMemoryStore(store)
