@@ -13,8 +13,10 @@ from ratelimit.algorithms import FixedWindow, TokenBucket
 from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
 from ratelimit.asgi.headers import STYLES, Tightest, waits_of
 from ratelimit.asgi.limit import Notice
+from ratelimit.errors import StoreUnavailable
 from ratelimit.limiter import Limiter
-from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores import AsyncFallbackStore, DenyAll
+from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from tests.applications import ONE, ask, call, everyone, ok, scope_of
 from tests.conftest import Clock
 
@@ -149,6 +151,22 @@ def test_an_answer_that_fails_too_late() -> None:
     ask(app)
     with pytest.raises(KeyError):
         ask(app)
+
+
+def test_an_answer_is_for_denials_alone() -> None:
+    """A store that can't decide is an outage, and not what the application's own answer is for."""
+
+    class Gone(AsyncMemoryStore):
+        async def hit_all(self, asks: Any) -> Any:
+            raise StoreUnavailable("gone")
+
+    rules = [everyone(), Rule("other", ONE, key="k")]
+    store = Gone(MemoryStore(clock=Clock()))
+    app = RateLimitMiddleware(ok, rules=rules, store=store, on_denied=teapot)
+    assert ask(app).status == 503
+    closed = AsyncFallbackStore(store, DenyAll())
+    app = RateLimitMiddleware(ok, rules=rules, store=closed, on_denied=teapot)
+    assert ask(app).status == 503
 
 
 def test_an_answer_that_says_nothing() -> None:

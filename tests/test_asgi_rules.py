@@ -190,6 +190,23 @@ def test_a_lambda_that_returns_a_coroutine() -> None:
     assert statuses(app, "/", "/") == [200, 429]
 
 
+@pytest.mark.parametrize("more", [(), (Rule("wide", FixedWindow("9/minute"), key="k"),)])
+def test_keys_that_are_awaited(more: tuple[Rule, ...]) -> None:
+    """A coroutine function is asked for the key once, and no coroutine is left behind."""
+    asked: list[str] = []
+
+    async def key(scope: Any) -> str:
+        asked.append(scope["path"])
+        return str(scope["path"])
+
+    for function in (key, lambda scope: key({**scope})):
+        asked.clear()
+        app = limited(Rule("all", ONE, key=function), *more)
+        assert statuses(app, "/a", "/a", "/b") == [200, 429, 200]
+        assert asked == ["/a", "/a", "/b"]
+    gc.collect()
+
+
 FREE, PREMIUM = FixedWindow("1/minute"), FixedWindow("3/minute")
 
 

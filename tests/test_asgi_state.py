@@ -256,6 +256,7 @@ def test_only_failures_count(algorithm: Any) -> None:
     full = algorithm("2/minute").max_cost
     assert f'"all";r={full};' in answers[0].headers["ratelimit"]
     assert '"every";r=5;' in answers[4].headers["ratelimit"]
+    assert [answer.headers["ratelimit"].count('"all"') for answer in answers] == [1] * 5
 
 
 def test_concurrent_requests_do_not_slip_through() -> None:

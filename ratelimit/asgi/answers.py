@@ -19,12 +19,11 @@ from ratelimit.asgi.problems import (
 )
 from ratelimit.asgi.rules import check_function
 from ratelimit.errors import RateLimitExceeded, StoreError
-from ratelimit.stores.constant import refused
+from ratelimit.stores.constant import Constant, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from ratelimit.asgi.headers import Waits
     from ratelimit.asgi.limit import Entry, Told
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Application, Fields, Message, Receive, Scope, Send
@@ -86,12 +85,15 @@ class Answers:
         Fields that the application has set itself are left alone.
         """
         headers = list(message.get("headers", ()))
-        waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
-        own = [name.lower() for name, _ in headers]
-        if self._names.isdisjoint(own):
+        waits = waits_of(told, scope) if message["status"] in _STATUSES else None
+        names = self._names
+        for name, _ in headers:
+            if name.lower() in names:
+                break
+        else:
             headers += self._denied(told, waits) if waits else self._allowed(told)
-            if waits and b"retry-after" not in own:
-                headers += _retry_after(waits)
+            if waits and not any(name.lower() == b"retry-after" for name, _ in headers):
+                headers += _retry_after(longest(waits))
         return {**message, "headers": headers}
 
     async def deny(
@@ -100,12 +102,15 @@ class Answers:
         """Answer that rules of a plan denied, and give back what others charged before."""
         denied: Sequence[Entry] = room.entries
         if len(denied) > 1:
-            denied = [entry for entry in room.told if not entry[1].allowed]
+            denied = [entry for entry in room.told if not entry[1].verdict[0]]
             await give_back_calmly(room.entries)
         app = self._on_denied
         for limit, _ in denied if plan.answers else ():
             app = plan.answers.get(limit.name, app)
-        await self._answer(app, scope, receive, send, room, denied)
+        if app is None:
+            await self._send(scope, send, *self._denial(scope, room, denied))
+        else:
+            await self._answer(app, scope, receive, send, room, denied)
 
     async def refuse(
         self, error: Exception, scope: Scope, receive: Receive, send: Send, room: Room
@@ -133,36 +138,31 @@ class Answers:
         denied: Sequence[Told],
     ) -> None:
         """Answer a denial as the application wants it to be, or as we do if it can't."""
-        if any(refused(decision) for _, decision in denied):
-            await self._send(scope, send, reduced_capacity(self._body, _UNCHECKED), [])
-            return
-        if app is None:
-            await self._tell_denied(scope, send, room, denied)
-            return
-        try:
-            await app(scope, receive, self.telling(scope, send, room))
-        except Exception:
-            if room.started:
-                raise
-            _logger.exception("on_denied fails")
+        if app is not None and not _is_refused(denied):
+            try:
+                await app(scope, receive, self.telling(scope, send, room))
+            except Exception:
+                if room.started:
+                    raise
+                _logger.exception("on_denied fails")
         if not room.started:
-            await self._tell_denied(scope, send, room, denied)
+            await self._send(scope, send, *self._denial(scope, room, denied))
 
-    async def _tell_denied(
-        self, scope: Scope, send: Send, room: Room, denied: Sequence[Told]
-    ) -> None:
-        """Answer which limits denied, and for how long."""
+    def _denial(self, scope: Scope, room: Room, denied: Sequence[Told]) -> tuple[Refusal, Fields]:
+        """Return the answer that tells which limits denied, and for how long."""
+        if _is_refused(denied):
+            return reduced_capacity(self._body, _UNCHECKED), []
         waits = waits_of(denied, scope)
         if not waits:
             limit, decision = tightest(denied)
             waits = {limit.name: seconds(decision.retry_after_us)}
         told: Sequence[Told] = denied
-        if len(room.entries) != 1 or room.entries[0] is not denied[0]:
+        if room.entries != denied:
             told = [*(each for each in room.told if each not in denied), *denied]
         wait = longest(waits)
         never = _never_fits(denied) if wait is None else None
         refusal = quota_exceeded(self._body, tuple(waits), wait, never)
-        await self._send(scope, send, refusal, self._denied(told, waits) + _retry_after(waits))
+        return refusal, self._denied(told, waits) + _retry_after(wait)
 
     def _refusal(self, error: Exception) -> Refusal:
         if isinstance(error, UnknownClient):
@@ -180,8 +180,15 @@ class Answers:
         await send({"type": "http.response.body", "body": body})
 
 
-def _retry_after(waits: Waits) -> Fields:
-    wait = longest(waits)
+def _is_refused(denied: Iterable[Told]) -> bool:
+    """Say whether a store denied that is to deny all, and so nobody has used too much."""
+    for _, decision in denied:
+        if type(decision.page.algorithm) is Constant and refused(decision):
+            return True
+    return False
+
+
+def _retry_after(wait: int | None) -> Fields:
     return [] if wait is None else [(b"retry-after", b"%d" % wait)]
 
 

@@ -49,7 +49,7 @@ class Holding:
         before = len(room.entries)
         if plan.waits:
             entries = await self._hit(plan, scope, listener)
-            room.add(scope, entries)
+            room.keep(scope, entries)
             if not all(decision for _, decision in entries):
                 return False
             await plan.shadow(scope, room)

@@ -125,14 +125,19 @@ class RateLimitMiddleware:
         if self._watch is not None and not self._watch.goes_on(scope):
             self._watch = None
         plan = rules.plan_of(asked)
-        tell = self._answers.telling(scope, send, room) if outermost else send
         try:
-            if plan is not None and not plan.is_plain:
-                await self._hold(plan, asked, scope, receive, tell, room)
-            elif plan is None or await plan.decide(asked, room):
+            if plan is not None and plan.is_plain:
+                allowed = plan.at_once(asked, room)
+                if allowed is None:
+                    allowed = await plan.decide(asked, room)
+                if not allowed:
+                    await self._answers.deny(plan, scope, receive, send, room)
+                    return
+            tell = self._answers.telling(scope, send, room) if outermost else send
+            if plan is None or plan.is_plain:
                 await self.app(scope, receive, tell)
             else:
-                await self._answers.deny(plan, scope, receive, send, room)
+                await self._hold(plan, asked, scope, receive, tell, room)
         except HungUp:
             await give_back_calmly(room.entries)
         except REFUSED as error:

@@ -67,6 +67,7 @@ class Settlement:
             if entry[0] in limits and not rules[entry[0].name].counts(response)
         ]
         await give_back_calmly(free)
+        self._room.is_mixed = True
         self._room.entries += [await _looked_at_again(entry) for entry in free]
 
 
