@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.algorithms import FixedWindow, TokenBucket
+from ratelimit.algorithms import FixedWindow, LeakyBucket, TokenBucket
 from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
 from ratelimit.asgi.headers import STYLES, Tightest, waits_of
 from ratelimit.asgi.limit import Notice
@@ -252,3 +253,49 @@ def test_a_denial_is_never_told_with_a_shorter_wait(limit: int, cost: int, now: 
     assert int(trio[b"ratelimit-reset"]) >= decision.retry_after
     epoch = dict(Tightest(STYLES["x-ratelimit"]).denied(entries, waits))
     assert int(epoch[b"x-ratelimit-reset"]) * 1_000_000 >= now + decision.retry_after_us
+
+
+TIMING = re.compile(rb"ratelimit;dur=\d+\.\d{3}")
+
+
+def timings(app: Any, **more: Any) -> list[bytes]:
+    """Return the Server-Timing fields of an answer."""
+    headers = asyncio.run(call(app, scope_of(**more))).sent[0]["headers"]
+    return [value for name, value in headers if name == b"server-timing"]
+
+
+def test_server_timing() -> None:
+    """It tells how long it took to decide, on each answer, next to the application's own."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"server-timing", b"db;dur=5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    rules = [everyone(path="/"), Rule("leaky", LeakyBucket("9/second"), key="k", path="/leaky")]
+    limits = told(*rules, server_timing=True)
+    limits.app = app
+    for path in ("/", "/leaky", "/none"):
+        own, ours = timings(limits, path=path)
+        assert own == b"db;dur=5"
+        assert TIMING.fullmatch(ours)
+    (denied,) = timings(limits)
+    assert TIMING.fullmatch(denied)
+    outer = told(everyone(FixedWindow("9/minute")), server_timing=True)
+    outer.app = limits
+    assert len(timings(outer, path="/none")) == 2
+    outer = told(everyone(FixedWindow("9/minute")))
+    outer.app = limits
+    assert len(timings(outer)) == 1
+    assert timings(told()) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"on_denied": teapot}])
+@pytest.mark.parametrize("style", ["draft-11", "none"])
+def test_what_was_held_back_and_denied_is_told_once(options: Any, style: Any) -> None:
+    """A rule that waits tells its denials as others do."""
+    app = told(everyone(wait=1), headers=style, **options)
+    ask(app)
+    sent = asyncio.run(call(app, scope_of())).sent
+    names = [name for name, _ in sent[0]["headers"]]
+    assert sorted(set(names)) == sorted(names)
+    assert b"retry-after" in names

@@ -552,6 +552,7 @@ def test_what_only_looks_like_a_preflight_counts(headers: list[tuple[bytes, byte
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], max_waiting=-1), ValueError),
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], on_error=wrong("x")), ValueError),
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], slashes=wrong("x")), ValueError),
+        (lambda: RateLimitMiddleware(ok, rules=[everyone()], server_timing=wrong(1)), TypeError),
     ],
 )
 def test_misuse_is_told_at_construction(make: Callable[[], object], error: type[Exception]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
 from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
@@ -47,27 +48,38 @@ class Answers:
         tell: Whether they tell of all limits, or of the tightest.
         body: How refusals are written.
         on_denied: What answers a request that was denied, unless its rule has something.
+        times: Whether responses tell how long it took to decide.
 
     Raises:
-        TypeError: `on_denied` is no function.
+        TypeError: `on_denied` is no function, or `times` not true or false.
         ValueError: One of the others is none of its values.
 
     """
 
-    def __init__(self, style: Style, tell: Tell, body: Body, on_denied: Application | None) -> None:
+    def __init__(
+        self, style: Style, tell: Tell, body: Body, on_denied: Application | None, times: bool
+    ) -> None:
         check_choice(style, Style, "headers")
         check_choice(tell, Tell, "tell")
         check_choice(body, Body, "body")
         check_function(on_denied, "on_denied")
+        if not isinstance(times, bool):
+            raise TypeError(f"server_timing is true or false, not {times!r}")
         self._body: Body = body
         self._on_denied = on_denied
+        self.times = times
+        """Whether it is to be noted when a request has come."""
         fielding = STYLES[style] if tell == "all" else Tightest(STYLES[style])
         self._names = fielding.names
         self._allowed = fielding.allowed
         self._denied = fielding.denied
 
     def telling(self, scope: Scope, send: Send, room: Room) -> Send:
-        """Return a `send` that adds the fields to the start of the response."""
+        """Return a `send` that adds the fields to the start of the response.
+
+        It is asked for when the request has been decided on.
+        """
+        timing = self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start" and not room.started:
@@ -75,6 +87,8 @@ class Answers:
                 told = room.told
                 if told:
                     message = self._started(scope, message, told)
+                if timing:
+                    message = {**message, "headers": [*message.get("headers", ()), *timing]}
             return send(message)
 
         return tell
@@ -108,7 +122,7 @@ class Answers:
         for limit, _ in denied if plan.answers else ():
             app = plan.answers.get(limit.name, app)
         if app is None:
-            await self._send(scope, send, *self._denial(scope, room, denied))
+            await self._send(scope, send, room, *self._denial(scope, room, denied))
         else:
             await self._answer(app, scope, receive, send, room, denied)
 
@@ -126,7 +140,7 @@ class Answers:
             _logger.error("a rate limit could not be checked: %s", error)
         else:
             await give_back_calmly(room.entries)
-        await self._send(scope, send, self._refusal(error), [])
+        await self._send(scope, send, room, self._refusal(error), [])
 
     async def _answer(
         self,
@@ -146,7 +160,7 @@ class Answers:
                     raise
                 _logger.exception("on_denied fails")
         if not room.started:
-            await self._send(scope, send, *self._denial(scope, room, denied))
+            await self._send(scope, send, room, *self._denial(scope, room, denied))
 
     def _denial(self, scope: Scope, room: Room, denied: Sequence[Told]) -> tuple[Refusal, Fields]:
         """Return the answer that tells which limits denied, and for how long."""
@@ -171,10 +185,20 @@ class Answers:
             return reduced_capacity(self._body, "Too many requests are waiting; try again later.")
         return reduced_capacity(self._body, _UNCHECKED)
 
-    async def _send(self, scope: Scope, send: Send, answer: Refusal, fields: Fields) -> None:
+    def _timing(self, room: Room) -> Fields:
+        """Return the field that tells how many milliseconds it took to decide."""
+        if not self.times:
+            return []
+        taken = (perf_counter() - room.begun) * 1_000
+        return [(b"server-timing", b"ratelimit;dur=%.3f" % taken)]
+
+    async def _send(
+        self, scope: Scope, send: Send, room: Room, answer: Refusal, fields: Fields
+    ) -> None:
         """Send an answer in place of the application's."""
         status, body, own = answer
-        start = {"type": "http.response.start", "status": status, "headers": own + fields}
+        fields = [*own, *fields, *self._timing(room)]
+        start = {"type": "http.response.start", "status": status, "headers": fields}
         body = b"" if scope["method"].upper() == "HEAD" else body
         await send(start)
         await send({"type": "http.response.body", "body": body})

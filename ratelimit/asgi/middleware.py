@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.answers import REFUSED, Answers, check_choice
@@ -67,6 +68,8 @@ class RateLimitMiddleware:
         max_waiting: How many requests may be held back at once.
         slashes: How the application's router takes slashes: `"exact"`, or `"merged"` if `//search/`
             is `/search` to it, as to Litestar's. Rules and their functions see paths like that.
+        server_timing: Whether responses tell in a `Server-Timing` field how long it took to decide,
+            waiting included.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -89,12 +92,13 @@ class RateLimitMiddleware:
         on_decision: Hook | None = None,
         max_waiting: int = 1000,
         slashes: Slashes = "exact",
+        server_timing: bool = False,
     ) -> None:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
         self._is_opened = isinstance(store, str)
-        self._answers = Answers(headers, tell, body, on_denied)
+        self._answers = Answers(headers, tell, body, on_denied, server_timing)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
         check_choice(slashes, Slashes, "slashes")
@@ -120,6 +124,8 @@ class RateLimitMiddleware:
             await self._pass(scope, receive, send)
             return
         room, outermost = enter(scope, self._hook)
+        if self._answers.times:
+            room.begun = perf_counter()
         rules = self._set if self._book.rules is self._seen else self._read()
         asked = merged(scope) if self._merges else scope
         if self._watch is not None and not self._watch.goes_on(scope):
@@ -133,11 +139,11 @@ class RateLimitMiddleware:
                 if not allowed:
                     await self._answers.deny(plan, scope, receive, send, room)
                     return
+            elif plan is not None:
+                await self._hold(plan, asked, scope, receive, send, room, outermost)
+                return
             tell = self._answers.telling(scope, send, room) if outermost else send
-            if plan is None or plan.is_plain:
-                await self.app(scope, receive, tell)
-            else:
-                await self._hold(plan, asked, scope, receive, tell, room)
+            await self.app(scope, receive, tell)
         except HungUp:
             await give_back_calmly(room.entries)
         except REFUSED as error:
@@ -152,7 +158,14 @@ class RateLimitMiddleware:
         await self.app(scope, receive, send)
 
     async def _hold(
-        self, plan: Plan, asked: Scope, scope: Scope, receive: Receive, send: Send, room: Room
+        self,
+        plan: Plan,
+        asked: Scope,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        room: Room,
+        outermost: bool,
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
@@ -160,10 +173,12 @@ class RateLimitMiddleware:
         try:
             if not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
-            elif plan.counts:
-                await Settlement(plan, room, before, send).serve(self.app, scope, listener.receiver)
+                return
+            tell = self._answers.telling(scope, send, room) if outermost else send
+            if plan.counts:
+                await Settlement(plan, room, before, tell).serve(self.app, scope, listener.receiver)
             else:
-                await self.app(scope, listener.receiver, send)
+                await self.app(scope, listener.receiver, tell)
         finally:
             listener.close()
 

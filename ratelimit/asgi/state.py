@@ -37,7 +37,10 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = ("entries", "hook", "is_mixed", "started")
+    __slots__ = ("begun", "entries", "hook", "is_mixed", "started")
+
+    begun: float
+    """When the request came, by a clock that counts seconds; set only if that is told."""
 
     def __init__(self, hook: Hook | None = None) -> None:
         self.entries: list[Entry] = []
