@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import http_sf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,10 @@ from ratelimit.limiter import Limiter
 from ratelimit.stores import AsyncFallbackStore, DenyAll
 from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from tests.applications import ONE, ask, call, everyone, ok, scope_of
-from tests.conftest import Clock
+from tests.conftest import ALGORITHMS, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCH = 1_790_000_000
 
@@ -299,3 +303,60 @@ def test_what_was_held_back_and_denied_is_told_once(options: Any, style: Any) ->
     names = [name for name, _ in sent[0]["headers"]]
     assert sorted(set(names)) == sorted(names)
     assert b"retry-after" in names
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+PERIODS = st.sampled_from(["ms", "second", "7 seconds", "90 minutes", "day"])
+
+
+@st.composite
+def some_rules(draw: Callable[..., Any]) -> list[Rule]:
+    """Make up to five rules of all kinds, which a request may cost more than they ever admit."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    return [
+        Rule(
+            name,
+            draw(st.sampled_from(ALGORITHMS))(f"{draw(st.integers(1, 50))}/{draw(PERIODS)}"),
+            key="k",
+            cost=lambda scope: scope["cost"],
+            jitter=draw(st.sampled_from([0, 30])),
+            shadow=draw(st.booleans()),
+        )
+        for name in names
+    ]
+
+
+@given(
+    some_rules(),
+    st.sampled_from(["all", "tightest"]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3_000_000)), min_size=1, max_size=6),
+)
+def test_another_implementation_reads_every_field(
+    rules: list[Rule], tell: Any, asked: list[tuple[int, int]]
+) -> None:
+    """Whatever was decided, the fields are well-formed, and agree with each other."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    app = RateLimitMiddleware(ok, rules=rules, store=store, tell=tell, max_waiting=0)
+    enforced = {rule.name: rule.algorithm for rule in rules if not rule.shadow}
+    for cost, later in asked:
+        answer = ask(app, cost=cost)
+        clock.now += later
+        assert answer.status in {200, 429, 503}
+        told: Any = http_sf.parse(answer.headers.get("ratelimit", "").encode(), tltype="list")
+        policies: Any = http_sf.parse(
+            answer.headers.get("ratelimit-policy", "").encode(), tltype="list"
+        )
+        if answer.status != 503:
+            assert bool(told) == bool(policies) == bool(enforced)
+        quotas = dict(policies)
+        assert quotas.keys() <= enforced.keys()
+        for name, parameters in told:
+            assert 0 <= parameters["r"] <= quotas[name]["q"]
+            assert quotas[name].get("w", 1) >= 1
+            assert parameters.get("t", 1) >= 1
+        if "retry-after" in answer.headers:
+            assert int(answer.headers["retry-after"]) == max(each["t"] for _, each in told)
+        if answer.status == 429:
+            never = any("t" not in each for _, each in told)
+            assert ("retry-after" in answer.headers) is not never
