@@ -77,4 +77,5 @@ class FixedWindow(Windows):
         return self.retry_after(reading, now, 0) if reading[1] else 0
 
     def effective_window(self, reading: Reading, now: int) -> int:
-        return self.retry_after(reading, now, 0)
+        moment = reading[0]
+        return moment - moment % self._period + self._period - now

@@ -79,7 +79,7 @@ class Answers:
 
         It is asked for when the request has been decided on.
         """
-        timing = self._timing(room)
+        timing = self._timing(room) if self.times else None
 
         def tell(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start" and not room.started:
@@ -187,8 +187,6 @@ class Answers:
 
     def _timing(self, room: Room) -> Fields:
         """Return the field that tells how many milliseconds it took to decide."""
-        if not self.times:
-            return []
         taken = (perf_counter() - room.begun) * 1_000
         return [(b"server-timing", b"ratelimit;dur=%.3f" % taken)]
 
@@ -197,7 +195,9 @@ class Answers:
     ) -> None:
         """Send an answer in place of the application's."""
         status, body, own = answer
-        fields = [*own, *fields, *self._timing(room)]
+        fields = own + fields
+        if self.times:
+            fields += self._timing(room)
         start = {"type": "http.response.start", "status": status, "headers": fields}
         body = b"" if scope["method"].upper() == "HEAD" else body
         await send(start)

@@ -8,7 +8,7 @@ reset, and `"x-ratelimit"` has them with an X and the reset in seconds of Unix t
 from __future__ import annotations
 
 from hashlib import blake2b
-from math import ceil, inf
+from math import ceil
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from ratelimit.asgi.limit import LARGEST, seconds
@@ -167,12 +167,13 @@ def _window(decision: Decision) -> int:
 
 def _wait(limit: Notice, decision: Decision, scope: Scope) -> int | None:
     """Return how long a client is told to wait, each always the same."""
-    wait_us = decision.retry_after_us
-    if wait_us == inf:
+    algorithm, cost = decision.page.algorithm, decision.cost
+    if cost > algorithm.max_cost:
         return None
+    wait = seconds(algorithm.retry_after(decision.verdict[1], decision.now, cost))
     if not limit.jitter:
-        return seconds(wait_us)
+        return wait
     host = (scope.get("client") or ("",))[0]
     who = f"{decision.key} {host}".encode("utf-8", "surrogatepass")
     share = int.from_bytes(blake2b(who, digest_size=8).digest())
-    return seconds(wait_us) + share % (limit.jitter + 1)
+    return wait + share % (limit.jitter + 1)
