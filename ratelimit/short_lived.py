@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from ratelimit.warning import MADE_ANEW, warn
 
@@ -34,7 +34,7 @@ class _Place:
         """Count from now on."""
         self.since = now
         self.made = 0
-        self.alive: WeakSet[object] = WeakSet()
+        self.alive: WeakValueDictionary[int, object] = WeakValueDictionary()
 
 
 class Nursery:
@@ -66,7 +66,7 @@ class Nursery:
         if not place.made:
             place.start(now)
         place.made += 1
-        place.alive.add(limiter)
+        place.alive[id(limiter)] = limiter
         if place.made < _MANY:
             return
         span = now - place.since

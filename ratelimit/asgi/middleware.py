@@ -52,7 +52,8 @@ class RateLimitMiddleware:
         app: The application.
         rules: What is limited; the order makes no difference. A `RuleBook` can change them later.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
-            `MemoryStore` of its own if not given. One opened from a URL is closed at shutdown.
+            `MemoryStore` of its own if not given. One opened from a URL is checked when the
+            application starts up, and closed when it shuts down.
         on_error: What to do while the store can't decide: `"local"` (decide in this process's
             memory), `"open"` (allow all), or `"closed"` or `"raise"` (answer with 503; only
             `"raise"` goes on asking the store). A rule may have its own; a `FallbackStore` says so
