@@ -321,6 +321,12 @@ def test_whether_a_request_counts_is_said_of_ones_own_limits() -> None:
     assert asyncio.run(limit.ledger.hit("k")).remaining == 6
 
 
+def test_whether_a_request_counts_with_an_algorithm_of_its_own() -> None:
+    """What a caller's own algorithm has charged is given back too."""
+    rule = Rule("all", lambda scope: ONE, key="k", count_if=failures)
+    assert statuses(limited(rule), *"///") == [200, 200, 200]
+
+
 class Blind(AsyncMemoryStore):
     """A store that can give back but not be looked at."""
 

@@ -57,7 +57,13 @@ class Answers:
     """
 
     def __init__(
-        self, style: Style, tell: Tell, body: Body, on_denied: Application | None, times: bool
+        self,
+        style: Style,
+        tell: Tell,
+        body: Body,
+        on_denied: Application | None,
+        *,
+        times: bool = False,
     ) -> None:
         check_choice(style, Style, "headers")
         check_choice(tell, Tell, "tell")

@@ -90,6 +90,10 @@ class BoundRule:
         cost = limit.algorithm.max_cost if cost is None else cost
         return Part(limit, limit.prefix + (key or _SHARED), cost)
 
+    def has(self, limit: Limit) -> bool:
+        """Say whether a limit is the rule's, with whichever algorithm."""
+        return limit is self.fixed or any(limit is each for _, each in self._limits.values())
+
     def counts(self, response: Message) -> bool:
         """Say whether a request with such a response counts."""
         if self.rule.count_if is None:

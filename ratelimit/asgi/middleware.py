@@ -99,7 +99,7 @@ class RateLimitMiddleware:
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
         self._is_opened = isinstance(store, str)
-        self._answers = Answers(headers, tell, body, on_denied, server_timing)
+        self._answers = Answers(headers, tell, body, on_denied, times=server_timing)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
         check_choice(slashes, Slashes, "slashes")
@@ -170,14 +170,13 @@ class RateLimitMiddleware:
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
-        before = len(room.entries)
         try:
             if not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
                 return
             tell = self._answers.telling(scope, send, room) if outermost else send
             if plan.counts:
-                await Settlement(plan, room, before, tell).serve(self.app, scope, listener.receiver)
+                await Settlement(plan, room, tell).serve(self.app, scope, listener.receiver)
             else:
                 await self.app(scope, listener.receiver, tell)
         finally:

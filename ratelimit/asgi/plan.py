@@ -86,6 +86,11 @@ class Plan:
         except StoreError as error:
             _log.warning("a rate limit that only reports could not be checked: %s", error)
 
+    def has(self, limit: Limit) -> bool:
+        """Say whether a limit is one of the rules', and not another one of that name."""
+        bound = self.rules.get(limit.name)
+        return bound is not None and bound.has(limit)
+
     def patience(self, parts: Iterable[Part]) -> float:
         """Return how many seconds a request with these parts may be held back."""
         return min((wait for part in parts if (wait := self.waits.get(part.limit.name))), default=0)

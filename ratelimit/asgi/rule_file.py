@@ -144,9 +144,9 @@ class _Reader:
             return self._function(where, "algorithm", said)
         if not isinstance(said, str) or said not in _ALGORITHMS:
             known = ", ".join(_ALGORITHMS)
-            if said is None:
-                self._refuse(where, f"the rule {where[-1]!r} needs an algorithm, one of {known}")
-            self._refuse((*where, "algorithm"), f"an algorithm is one of {known}, not {said!r}")
+            wrong = f"an algorithm is one of {known}, not {said!r}"
+            missing = f"the rule {where[-1]!r} needs an algorithm, one of {known}"
+            self._refuse((*where, "algorithm"), missing if said is None else wrong)
         kind = _ALGORITHMS[said]
         numbers = [number for number in _NUMBERS if number in signature(kind).parameters]
         self._check_words(table, ("algorithm", "quota", *numbers, *_OPTIONS), where)

@@ -23,20 +23,13 @@ class Settlement:
 
     It is settled before the client hears of the response, so that whoever asks again after a
     response that didn't count finds it given back.
-
-    Args:
-        plan: The rules that say whether it counts.
-        room: What was decided on the request.
-        before: How many decisions others had taken before the plan was decided.
-        send: What sends the response.
-
     """
 
     __slots__ = ("_limits", "_open", "_plan", "_room", "_send")
 
-    def __init__(self, plan: Plan, room: Room, before: int, send: Send) -> None:
+    def __init__(self, plan: Plan, room: Room, send: Send) -> None:
         self._plan = plan
-        self._limits = {limit for limit, _ in room.entries[before:]}
+        self._limits = {limit for limit, _ in room.entries if plan.has(limit)}
         self._room = room
         self._send = send
         self._open = True
