@@ -48,33 +48,20 @@ class Answers:
         tell: Whether they tell of all limits, or of the tightest.
         body: How refusals are written.
         on_denied: What answers a request that was denied, unless its rule has something.
-        times: Whether responses tell how long it took to decide.
 
     Raises:
-        TypeError: `on_denied` is no function, or `times` not true or false.
+        TypeError: `on_denied` is no function.
         ValueError: One of the others is none of its values.
 
     """
 
-    def __init__(
-        self,
-        style: Style,
-        tell: Tell,
-        body: Body,
-        on_denied: Application | None,
-        *,
-        times: bool = False,
-    ) -> None:
+    def __init__(self, style: Style, tell: Tell, body: Body, on_denied: Application | None) -> None:
         check_choice(style, Style, "headers")
         check_choice(tell, Tell, "tell")
         check_choice(body, Body, "body")
         check_function(on_denied, "on_denied")
-        if not isinstance(times, bool):
-            raise TypeError(f"server_timing is true or false, not {times!r}")
         self._body: Body = body
         self._on_denied = on_denied
-        self.times = times
-        """Whether it is to be noted when a request has come."""
         fielding = STYLES[style] if tell == "all" else Tightest(STYLES[style])
         self._names = fielding.names
         self._allowed = fielding.allowed
@@ -85,7 +72,7 @@ class Answers:
 
         It is asked for when the request has been decided on.
         """
-        timing = self._timing(room) if self.times else None
+        timing = self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start" and not room.started:
@@ -192,7 +179,9 @@ class Answers:
         return reduced_capacity(self._body, _UNCHECKED)
 
     def _timing(self, room: Room) -> Fields:
-        """Return the field that tells how many milliseconds it took to decide."""
+        """Return the field that tells how many milliseconds it took to decide, if it was noted."""
+        if room.begun is None:
+            return []
         taken = (perf_counter() - room.begun) * 1_000
         return [(b"server-timing", b"ratelimit;dur=%.3f" % taken)]
 
@@ -201,10 +190,8 @@ class Answers:
     ) -> None:
         """Send an answer in place of the application's."""
         status, body, own = answer
-        fields = own + fields
-        if self.times:
-            fields += self._timing(room)
-        start = {"type": "http.response.start", "status": status, "headers": fields}
+        headers = own + fields + self._timing(room)
+        start = {"type": "http.response.start", "status": status, "headers": headers}
         body = b"" if scope["method"].upper() == "HEAD" else body
         await send(start)
         await send({"type": "http.response.body", "body": body})

@@ -99,11 +99,14 @@ class RateLimitMiddleware:
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
         self._is_opened = isinstance(store, str)
-        self._answers = Answers(headers, tell, body, on_denied, times=server_timing)
+        self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
         check_choice(slashes, Slashes, "slashes")
         self._merges = slashes == "merged"
+        if not isinstance(server_timing, bool):
+            raise TypeError(f"server_timing is true or false, not {server_timing!r}")
+        self._times = server_timing
         self._read()
         self._watch = self._doubt()
         if is_own(store):
@@ -125,7 +128,7 @@ class RateLimitMiddleware:
             await self._pass(scope, receive, send)
             return
         room, outermost = enter(scope, self._hook)
-        if self._answers.times:
+        if self._times:
             room.begun = perf_counter()
         rules = self._set if self._book.rules is self._seen else self._read()
         asked = merged(scope) if self._merges else scope

@@ -39,13 +39,12 @@ class Room:
 
     __slots__ = ("begun", "entries", "hook", "is_mixed", "started")
 
-    begun: float
-    """When the request came, by a clock that counts seconds; set only if that is told."""
-
     def __init__(self, hook: Hook | None = None) -> None:
         self.entries: list[Entry] = []
         """All of them, in the order in which they were taken."""
         self.hook = hook
+        self.begun: float | None = None
+        """When the request came, by a clock that counts seconds, if that is told."""
         self.is_mixed = False
         """Whether a limit may have decided twice, or only reports."""
         self.started = False
