@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ratelimit.stores.base import AsyncStore, Store
     from ratelimit.stores.fallback import Local
 
+_MEMORY = "memory://"
+
 OnError = Literal["local", "open", "closed", "raise"]
 """What to do while a store is gone: decide in memory, allow all, deny all, or raise."""
 
-_MEMORY = "memory://"
 _REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 

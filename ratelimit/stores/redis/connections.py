@@ -37,13 +37,6 @@ class Template(NamedTuple):
         return self.kind(**self.options)
 
 
-def home_of(template: Template) -> tuple[object, ...]:
-    """Return what is the same for all connections to one database."""
-    pool = getattr(template.client, "connection_pool", None)
-    where = (template.options.get(name) for name in ("host", "port", "path", "db"))
-    return getattr(pool, "service_name", None), *where
-
-
 def template_of(client: redis.Redis | str, deadline: float) -> Template:
     """Return how a client, or the one of a URL, makes its connections.
 

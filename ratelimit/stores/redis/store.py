@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from ratelimit.stores.base import Ask
 from ratelimit.stores.redis.async_calls import AsyncCalls
 from ratelimit.stores.redis.calls import Calls
-from ratelimit.stores.redis.connections import async_template_of, home_of, template_of
+from ratelimit.stores.redis.connections import async_template_of, template_of
 from ratelimit.stores.redis.denials import Denials, LimitDenials
 from ratelimit.stores.redis.suitability import remarks_on
 from ratelimit.stores.redis.wire import Limit, Wire, numbers_of
@@ -115,12 +115,11 @@ class RedisStore:
     ) -> None:
         _microseconds(deadline, "a deadline", 0.001)
         remembered = _microseconds(remember_denials, "remember_denials", 0)
+        self.home = prefix, client
+        """Where states are: the same for stores that were told the same."""
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
-        template = template_of(client, deadline)
-        self._calls = Calls(self._wire, template, deadline)
-        self.home: tuple[object, ...] = (prefix, *home_of(template))
-        """Where states are: the same for stores that share them."""
+        self._calls = Calls(self._wire, template_of(client, deadline), deadline)
 
     def open(self, name: str, algorithm: Algorithm) -> RedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
@@ -272,12 +271,11 @@ class AsyncRedisStore:
     ) -> None:
         _microseconds(deadline, "a deadline", 0.001)
         remembered = _microseconds(remember_denials, "remember_denials", 0)
+        self.home = prefix, client
+        """Where states are: the same for stores that were told the same."""
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
-        template = async_template_of(client, deadline)
-        self._calls = AsyncCalls(self._wire, template, deadline)
-        self.home: tuple[object, ...] = (prefix, *home_of(template))
-        """Where states are: the same for stores that share them."""
+        self._calls = AsyncCalls(self._wire, async_template_of(client, deadline), deadline)
 
     def open(self, name: str, algorithm: Algorithm) -> AsyncRedisLedger:
         """Return the ledger of the limit with this name and algorithm."""
