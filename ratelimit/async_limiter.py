@@ -23,8 +23,9 @@ from ratelimit.limits import (
     with_line,
 )
 from ratelimit.quota import whole
+from ratelimit.short_lived import made
 from ratelimit.stores.base import Ask, check_cost
-from ratelimit.stores.opening import open_async_store
+from ratelimit.stores.opening import is_own, open_async_store
 from ratelimit.waiting import AsyncPlace, Deadline, Lines, async_sleep
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class AsyncLimiter:
         self._lines: Lines[AsyncPlace] = Lines()
         if self._alone and type(self).hit is AsyncLimiter.hit:
             vars(self)["hit"] = self._pages[name].hit
+        if is_own(store):
+            made(self, max(algorithm.horizon for algorithm in self.limits.values()))
 
     async def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.

@@ -6,6 +6,8 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ratelimit.decision import Decision
 
 
@@ -38,14 +40,16 @@ class StoreError(RateLimitError):
     """The store could not decide; the message says why, and the cause is chained.
 
     Args:
-        message: What is wrong.
+        message: What is wrong, without the keys: they may be secrets, and messages are logged.
         kind: The same in one word, to count errors by.
+        keys: The names of the keys in the store that it happened to, where they are known.
 
     """
 
-    def __init__(self, message: str, kind: str = "error") -> None:
+    def __init__(self, message: str, kind: str = "error", keys: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.kind = kind
+        self.keys = tuple(keys)
 
 
 class StoreUnavailable(StoreError):

@@ -23,8 +23,9 @@ from ratelimit.limits import (
     with_line,
 )
 from ratelimit.quota import whole
+from ratelimit.short_lived import made
 from ratelimit.stores.base import Ask, check_cost
-from ratelimit.stores.opening import open_store
+from ratelimit.stores.opening import is_own, open_store
 from ratelimit.waiting import Deadline, Lines, Place, sleep
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Limiter:
         self._lines: Lines[Place] = Lines()
         if self._alone and type(self).hit is Limiter.hit:
             vars(self)["hit"] = self._pages[name].hit
+        if is_own(store):
+            made(self, max(algorithm.horizon for algorithm in self.limits.values()))
 
     def hit(self, key: Keys, cost: Costs = 1) -> Decision:
         """Ask, and spend if it is allowed.

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ratelimit.asgi import RateLimitMiddleware
+from ratelimit.asgi.stores import Stores
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.limiter import Limiter
@@ -71,15 +72,15 @@ class Response(Protocol):
 
 @contextmanager
 def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
-    """Stop the time of limiters: they decide in memory, by the clock that is returned.
+    """Stop the time of limits: they decide in memory, by the clock that is returned.
 
     All of them begin as if never used, whatever their stores, and have their own states back
     afterwards. Whoever waits (`acquire`, the delay of a leaky bucket) still waits in real time.
-    Enter and leave it while nobody else uses the limiters.
+    Enter and leave it while nobody else uses them.
 
     Args:
-        limited: Limiters, and functions that `rate_limited` limits. Middleware has its time from
-            its store: give it `MemoryStore(clock=Clock())`.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, or an
+            application that has some.
         now: The time, in microseconds since the epoch: the present if not given.
 
     Raises:
@@ -89,8 +90,9 @@ def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
     clock = Clock(time.time_ns() // 1_000 if now is None else now)
     store = MemoryStore(clock=clock)
     with ExitStack() as stack:
-        for limiter in [each for one in limited for each in _limiters(one)]:
-            stack.enter_context(_on(limiter, store))
+        for each in [each for one in limited for each in _limiting(one)]:
+            on = _behind if isinstance(each, RateLimitMiddleware) else _on
+            stack.enter_context(on(cast("Any", each), store))
         yield clock
 
 
@@ -251,6 +253,19 @@ def _on(limiter: Limiter | AsyncLimiter, memory: MemoryStore) -> Iterator[None]:
         _put(limiter, store, pages)
 
 
+@contextmanager
+def _behind(middleware: RateLimitMiddleware, memory: MemoryStore) -> Iterator[None]:
+    """Let a middleware decide on another store."""
+    stores = middleware._stores
+    middleware._stores = Stores(memory, "raise", 1)
+    middleware._read()
+    try:
+        yield
+    finally:
+        middleware._stores = stores
+        middleware._read()
+
+
 def _put(limiter: Limiter | AsyncLimiter, store: object, pages: Mapping[str, Any]) -> None:
     limiter._pages = dict(pages)
     limiter.store = cast("Any", store)
@@ -305,7 +320,10 @@ def _limiters(limited: object) -> list[Limiter | AsyncLimiter]:
             found.append(limiter)
         function = getattr(function, "__wrapped__", None)
     if not found:
-        raise TypeError(f"{limited!r} is neither a limiter nor a function with a limit")
+        raise TypeError(
+            f"{limited!r} is neither a limiter nor a function with a limit, and has no "
+            f"RateLimitMiddleware"
+        )
     return found
 
 

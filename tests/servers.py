@@ -56,7 +56,7 @@ def running(kind: str, *options: str, port: int | None = None) -> Iterator[int]:
     with tempfile.TemporaryDirectory() as folder:
         command = [_program(kind), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", folder, *options]
-        with _process(command, port):
+        with process(command, port):
             yield port
 
 
@@ -64,7 +64,7 @@ def running(kind: str, *options: str, port: int | None = None) -> Iterator[int]:
 def watching(file: Path, port: int) -> Iterator[int]:
     """Run a sentinel with a file of settings, for as long as the block lasts; gives the port."""
     command = [_program("redis-7.0"), str(file), "--sentinel", "--port", str(port)]
-    with _process([*command, "--bind", "127.0.0.1"], port):
+    with process([*command, "--bind", "127.0.0.1"], port):
         yield port
 
 
@@ -79,14 +79,15 @@ def _program(kind: str) -> str:
 
 
 @contextmanager
-def _process(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def process(command: list[str], port: int, folder: Path | None = None) -> Iterator[None]:
+    """Run a program for as long as the block lasts, which begins when it listens on the port."""
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
     try:
-        _wait_for(port, process)
+        _wait_for(port, running)
         yield
     finally:
-        process.terminate()
-        process.wait()
+        running.terminate()
+        running.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
 
+import http_sf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.algorithms import FixedWindow, TokenBucket
+from ratelimit.algorithms import FixedWindow, LeakyBucket, TokenBucket
 from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
 from ratelimit.asgi.headers import STYLES, Tightest, waits_of
 from ratelimit.asgi.limit import Notice
+from ratelimit.errors import StoreUnavailable
 from ratelimit.limiter import Limiter
-from ratelimit.stores.memory import MemoryStore
-from tests.applications import ONE, ask, everyone, ok
-from tests.conftest import Clock
+from ratelimit.stores import AsyncFallbackStore, DenyAll
+from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
+from tests.applications import ONE, ask, call, everyone, ok, scope_of
+from tests.conftest import ALGORITHMS, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCH = 1_790_000_000
 
@@ -150,6 +158,49 @@ def test_an_answer_that_fails_too_late() -> None:
         ask(app)
 
 
+def test_an_answer_is_for_denials_alone() -> None:
+    """A store that can't decide is an outage, and not what the application's own answer is for."""
+
+    class Gone(AsyncMemoryStore):
+        async def hit_all(self, asks: Any) -> Any:
+            raise StoreUnavailable("gone")
+
+    rules = [everyone(), Rule("other", ONE, key="k")]
+    store = Gone(MemoryStore(clock=Clock()))
+    app = RateLimitMiddleware(ok, rules=rules, store=store, on_denied=teapot)
+    assert ask(app).status == 503
+    closed = AsyncFallbackStore(store, DenyAll())
+    app = RateLimitMiddleware(ok, rules=rules, store=closed, on_denied=teapot)
+    assert ask(app).status == 503
+
+
+def test_an_answer_that_says_nothing() -> None:
+    """A denial is answered, though the application's own answer returns without a word."""
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    app = told(on_denied=silent)
+    ask(app)
+    assert ask(app).status == 429
+
+
+@pytest.mark.parametrize("style", ["draft-11", "draft-06", "x-ratelimit", "none"])
+def test_retry_after_comes_once(style: Any) -> None:
+    """The application's own Retry-After stands, also where no other field is the application's."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"Retry-After", b"7")]
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+
+    middleware = told(on_denied=app, headers=style)
+    ask(middleware)
+    sent = asyncio.run(call(middleware, scope_of())).sent
+    waits = [value for name, value in sent[0]["headers"] if name.lower() == b"retry-after"]
+    assert waits == [b"7"]
+    assert len(sent[0]["headers"]) == 1 + len(STYLES[style].names)
+
+
 def test_retry_after_of_the_application_is_kept() -> None:
     """An answer that tells its own limits tells its own wait."""
 
@@ -206,3 +257,106 @@ def test_a_denial_is_never_told_with_a_shorter_wait(limit: int, cost: int, now: 
     assert int(trio[b"ratelimit-reset"]) >= decision.retry_after
     epoch = dict(Tightest(STYLES["x-ratelimit"]).denied(entries, waits))
     assert int(epoch[b"x-ratelimit-reset"]) * 1_000_000 >= now + decision.retry_after_us
+
+
+TIMING = re.compile(rb"ratelimit;dur=\d+\.\d{3}")
+
+
+def timings(app: Any, **more: Any) -> list[bytes]:
+    """Return the Server-Timing fields of an answer."""
+    headers = asyncio.run(call(app, scope_of(**more))).sent[0]["headers"]
+    return [value for name, value in headers if name == b"server-timing"]
+
+
+def test_server_timing() -> None:
+    """It tells how long it took to decide, on each answer, next to the application's own."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"server-timing", b"db;dur=5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    rules = [everyone(path="/"), Rule("leaky", LeakyBucket("9/second"), key="k", path="/leaky")]
+    limits = told(*rules, server_timing=True)
+    limits.app = app
+    for path in ("/", "/leaky", "/none"):
+        own, ours = timings(limits, path=path)
+        assert own == b"db;dur=5"
+        assert TIMING.fullmatch(ours)
+    (denied,) = timings(limits)
+    assert TIMING.fullmatch(denied)
+    outer = told(everyone(FixedWindow("9/minute")), server_timing=True)
+    outer.app = limits
+    assert len(timings(outer, path="/none")) == 2
+    outer = told(everyone(FixedWindow("9/minute")))
+    outer.app = limits
+    assert len(timings(outer)) == 1
+    assert timings(told()) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"on_denied": teapot}])
+@pytest.mark.parametrize("style", ["draft-11", "none"])
+def test_what_was_held_back_and_denied_is_told_once(options: Any, style: Any) -> None:
+    """A rule that waits tells its denials as others do."""
+    app = told(everyone(wait=1), headers=style, **options)
+    ask(app)
+    sent = asyncio.run(call(app, scope_of())).sent
+    names = [name for name, _ in sent[0]["headers"]]
+    assert sorted(set(names)) == sorted(names)
+    assert b"retry-after" in names
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+PERIODS = st.sampled_from(["ms", "second", "7 seconds", "90 minutes", "day"])
+
+
+@st.composite
+def some_rules(draw: Callable[..., Any]) -> list[Rule]:
+    """Make up to five rules of all kinds, which a request may cost more than they ever admit."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    return [
+        Rule(
+            name,
+            draw(st.sampled_from(ALGORITHMS))(f"{draw(st.integers(1, 50))}/{draw(PERIODS)}"),
+            key="k",
+            cost=lambda scope: scope["cost"],
+            jitter=draw(st.sampled_from([0, 30])),
+            shadow=draw(st.booleans()),
+        )
+        for name in names
+    ]
+
+
+@given(
+    some_rules(),
+    st.sampled_from(["all", "tightest"]),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3_000_000)), min_size=1, max_size=6),
+)
+def test_another_implementation_reads_every_field(
+    rules: list[Rule], tell: Any, asked: list[tuple[int, int]]
+) -> None:
+    """Whatever was decided, the fields are well-formed, and agree with each other."""
+    clock = Clock()
+    store = MemoryStore(clock=clock)
+    app = RateLimitMiddleware(ok, rules=rules, store=store, tell=tell, max_waiting=0)
+    enforced = {rule.name: rule.algorithm for rule in rules if not rule.shadow}
+    for cost, later in asked:
+        answer = ask(app, cost=cost)
+        clock.now += later
+        assert answer.status in {200, 429, 503}
+        told: Any = http_sf.parse(answer.headers.get("ratelimit", "").encode(), tltype="list")
+        policies: Any = http_sf.parse(
+            answer.headers.get("ratelimit-policy", "").encode(), tltype="list"
+        )
+        if answer.status != 503:
+            assert bool(told) == bool(policies) == bool(enforced)
+        quotas = dict(policies)
+        assert quotas.keys() <= enforced.keys()
+        for name, parameters in told:
+            assert 0 <= parameters["r"] <= quotas[name]["q"]
+            assert quotas[name].get("w", 1) >= 1
+            assert parameters.get("t", 1) >= 1
+        if "retry-after" in answer.headers:
+            assert int(answer.headers["retry-after"]) == max(each["t"] for _, each in told)
+        if answer.status == 429:
+            never = any("t" not in each for _, each in told)
+            assert ("retry-after" in answer.headers) is not never

@@ -106,7 +106,7 @@ START = '[rules.api]\nalgorithm = "TokenBucket"\nquota = "9/minute"\n'
         ("[a]\n", 1, "unknown: 'a'; there is rules"),
         ("\n[rule.api]\n", 2, "unknown: 'rule'; do you mean rules"),
         ("[rules]\n# x\napi = 5\n", 3, "a rule is a table"),
-        ('[rules.api]\nkey = "user"\n', 1, "an algorithm is one of FixedWindow"),
+        ('[rules.api]\nkey = "user"\n', 1, "'api' needs an algorithm, one of FixedWindow"),
         ('[rules.api]\nalgorithm = "Bucket"\n', 2, "an algorithm is one of FixedWindow"),
         ('[rules.api]\nalgorithm = "TokenBucket"\nkey = "user"\n', 1, "needs a quota"),
         (START, 1, "the rule 'api' needs a key"),
@@ -121,7 +121,8 @@ START = '[rules.api]\nalgorithm = "TokenBucket"\nquota = "9/minute"\n'
         (START + 'key = "user"\nmethods = [\n  "GET",\n  5,\n]\ncost = 1\n', 5, "a method is"),
         (START + 'key = "user"\nmethods = "GET"\n', 5, "methods are a list"),
         (START + 'key = "user"\nunknown = "allow"\n', 5, "unknown is one of"),
-        (START + 'key = "user"\nwait = "2"\n', 5, "a timeout is seconds"),
+        (START + 'key = "user"\nwait = "2"\n', 5, "wait is seconds"),
+        (START + 'key = "user"\nwait = -1\n', 5, "wait is 0 s or more, not -1"),
         (START + 'key = "user"\nexempt = ["10.0.0.0/8"]\n', 5, "from_networks"),
         (START + 'key = "client_ip"\nexempt = ["10.0.0.0/99"]\n', 5, "networks"),
         (START + 'key = "ip"\n', 4, "a key is one of"),
@@ -170,6 +171,17 @@ def test_a_file_is_read_again_without_losing_counts(tmp_path: Path) -> None:
     rules.path.write_text(text.replace("3/hour", "4/hour"), encoding="utf-8")
     rules.reload()
     assert statuses(app, "/", "/", "/") == [200, 200, 429]
+
+
+def test_files_of_other_editors(tmp_path: Path) -> None:
+    """A byte order mark and other line ends are fine, and other encodings are told."""
+    path = tmp_path / "limits.toml"
+    text = START.replace("\n", "\r\n") + 'key = "user"\r\n'
+    path.write_bytes(text.encode("utf-8-sig"))
+    assert [rule.name for rule in RuleFile(path).rules] == ["api"]
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"limits\.toml: a TOML file is UTF-8"):
+        RuleFile(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -190,6 +190,23 @@ def test_a_lambda_that_returns_a_coroutine() -> None:
     assert statuses(app, "/", "/") == [200, 429]
 
 
+@pytest.mark.parametrize("more", [(), (Rule("wide", FixedWindow("9/minute"), key="k"),)])
+def test_keys_that_are_awaited(more: tuple[Rule, ...]) -> None:
+    """A coroutine function is asked for the key once, and no coroutine is left behind."""
+    asked: list[str] = []
+
+    async def key(scope: Any) -> str:
+        asked.append(scope["path"])
+        return str(scope["path"])
+
+    for function in (key, lambda scope: key({**scope})):
+        asked.clear()
+        app = limited(Rule("all", ONE, key=function), *more)
+        assert statuses(app, "/a", "/a", "/b") == [200, 429, 200]
+        assert asked == ["/a", "/a", "/b"]
+    gc.collect()
+
+
 FREE, PREMIUM = FixedWindow("1/minute"), FixedWindow("3/minute")
 
 
@@ -534,6 +551,8 @@ def test_what_only_looks_like_a_preflight_counts(headers: list[tuple[bytes, byte
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], on_denied=wrong("x")), TypeError),
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], max_waiting=-1), ValueError),
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], on_error=wrong("x")), ValueError),
+        (lambda: RateLimitMiddleware(ok, rules=[everyone()], slashes=wrong("x")), ValueError),
+        (lambda: RateLimitMiddleware(ok, rules=[everyone()], server_timing=wrong(1)), TypeError),
     ],
 )
 def test_misuse_is_told_at_construction(make: Callable[[], object], error: type[Exception]) -> None:

@@ -256,6 +256,7 @@ def test_only_failures_count(algorithm: Any) -> None:
     full = algorithm("2/minute").max_cost
     assert f'"all";r={full};' in answers[0].headers["ratelimit"]
     assert '"every";r=5;' in answers[4].headers["ratelimit"]
+    assert [answer.headers["ratelimit"].count('"all"') for answer in answers] == [1] * 5
 
 
 def test_concurrent_requests_do_not_slip_through() -> None:
@@ -310,6 +311,20 @@ def test_a_count_if_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     app = limited(everyone(count_if=lambda response: 1 / 0 > 0))
     assert statuses(app, *"///") == [200, 429, 429]
     assert caplog.text.count("the count_if of the rule 'all' fails") == 1
+
+
+def test_whether_a_request_counts_is_said_of_ones_own_limits() -> None:
+    """A limit inside that has the name of a rule isn't given back by the rule."""
+    limit = limit_of(TEN, "all")
+    app = limited(everyone(TEN, count_if=failures), app=during(inside(limit)))
+    assert statuses(app, *"///") == [200, 200, 200]
+    assert asyncio.run(limit.ledger.hit("k")).remaining == 6
+
+
+def test_whether_a_request_counts_with_an_algorithm_of_its_own() -> None:
+    """What a caller's own algorithm has charged is given back too."""
+    rule = Rule("all", lambda scope: ONE, key="k", count_if=failures)
+    assert statuses(limited(rule), *"///") == [200, 200, 200]
 
 
 class Blind(AsyncMemoryStore):

@@ -144,6 +144,31 @@ def test_a_rule_that_does_not_wait_denies_at_once(clock: Clock, limited: Any) ->
     assert clock.now == start
 
 
+def test_what_others_decided_is_no_denial(clock: Clock, limited: Any) -> None:
+    """A shadow outside that would deny doesn't make a rule inside deny that waits."""
+
+    async def ask() -> list[int]:
+        inner = limited(everyone(TEN, wait=5))
+        shadow = Rule("trial", FixedWindow("1/minute"), key="k", shadow=True)
+        outer = limited(shadow, app=inner)
+        return [(await call(outer, scope_of())).status for _ in range(3)]
+
+    assert run(clock, ask()) == [200, 200, 200]
+
+
+def test_a_turn_outside_is_waited_for_once(clock: Clock, limited: Any) -> None:
+    """A middleware inside doesn't wait again for the turn that one outside has waited for."""
+    start = clock.now
+
+    async def ask() -> list[int]:
+        inner = limited(Rule("inner", LeakyBucket("1/second", capacity=9), key="inner"))
+        outer = limited(Rule("outer", LeakyBucket("1/second", capacity=9), key="outer"), app=inner)
+        return [(await call(outer, scope_of())).status for _ in range(2)]
+
+    assert run(clock, ask()) == [200, 200]
+    assert clock.now - start == 1_000_000
+
+
 def test_who_hangs_up_gives_the_place_back(clock: Clock, limited: Any) -> None:
     """A client that goes away while it waits is charged nothing, and the next moves up."""
     served: list[Any] = []

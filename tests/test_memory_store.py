@@ -56,6 +56,21 @@ def test_a_hit_is_counted_by_key_and_limit(kind: type[Algorithm]) -> None:
     assert 3 == len(store)
 
 
+def test_a_denial_puts_a_state_right_that_lies_ahead(clock: Clock) -> None:
+    """Of several limits too, a state of a clock that ran ahead is pulled back, and that is kept."""
+    store = MemoryStore(clock=clock)
+    ahead, none = (store.open(name, TokenBucket("1/minute")) for name in ("ahead", "none"))
+    none.hit("k")
+    clock.advance(9_000)
+    ahead.hit("k")
+    clock.advance(-9_000)
+    asks = [Ask(ahead, "k", 1), Ask(none, "k", 1)]
+    denied, _ = store.hit_all(asks)
+    assert (denied.allowed, denied.retry_after) == (False, 60)
+    clock.advance(60)
+    assert all(store.hit_all(asks))
+
+
 @every_kind
 def test_two_ledgers_of_one_name_and_kind_share_their_states(kind: type[Algorithm]) -> None:
     """Opening a limit again, even with other numbers, hands out no fresh quota."""

@@ -21,6 +21,7 @@ from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from ratelimit.stores.redis.troubles import store_error
+from ratelimit.stores.redis.wire import subject
 from tests import servers
 from tests.conftest import PATIENT, Clock, every_kind, wrong
 
@@ -103,11 +104,40 @@ def test_something_else_at_our_key(client: redis.Redis, kind: type[Algorithm], v
         "hash": lambda: client.hset(key, "a", "b"),
     }
     put[value]()
-    with pytest.raises(StoreError, match="something else than a limit"):
+    with pytest.raises(StoreError, match="something else than a limit") as caught:
         limiter.hit("k")
+    assert key in caught.value.keys
     assert client.keys() == [key.encode()]
     client.delete(key)
     assert limiter.hit("k").remaining == 4
+
+
+SECRET = "token=s3cr3t/é"
+
+
+@pytest.mark.parametrize("key", [SECRET, SECRET * 20], ids=["escaped", "hashed"])
+def test_no_message_has_a_key(client: redis.Redis, key: str) -> None:
+    """A key may be a secret: a message says where to look, and the error has the key itself."""
+    limiter = Limiter(FixedWindow("5/hour"), store=RedisStore(client), name="api")
+    limiter.hit(key)
+    (name,) = map(bytes.decode, client.scan_iter())
+    client.set(name, "x")
+    with pytest.raises(StoreError) as caught:
+        limiter.hit(key)
+    said = f"{caught.value} {caught.value!r}"
+    assert "(for ratelimit:{*}:api:fixed_window)" in said
+    assert name.split("}")[0] not in said
+    assert caught.value.keys == (name,)
+
+
+@pytest.mark.parametrize("end", [9, 30])
+def test_no_message_has_what_a_server_repeats(end: int) -> None:
+    """A server that refuses a command repeats the beginning of it."""
+    name = f"ratelimit:{{{subject(SECRET)}}}:api:fixed_window"[:-end]
+    said = f"unknown command 'EVALSHA', with args beginning with: 'f1' '1' '{name}"
+    message = str(store_error(redis.ResponseError(said)))
+    assert "s3cr3t" not in message
+    assert "unknown command 'EVALSHA'" in message
 
 
 def test_a_full_server(client: redis.Redis, limiter: Limiter) -> None:

@@ -27,7 +27,7 @@ from ratelimit import (
     TokenBucket,
     rate_limited,
 )
-from ratelimit.asgi import RateLimitMiddleware, Rule, client_ip
+from ratelimit.asgi import RateLimitMiddleware, Rule, RuleBook, client_ip
 from ratelimit.stores import AllowAll, AsyncFallbackStore, FallbackStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from ratelimit.testing import (
@@ -38,6 +38,7 @@ from ratelimit.testing import (
     frozen,
     unlimited,
 )
+from tests.applications import ok, statuses
 from tests.conftest import wrong
 
 ONE = FixedWindow("1/day")
@@ -325,6 +326,29 @@ def test_frozen_in_unlimited_puts_things_back() -> None:
             assert [limiter.hit("k").allowed for _ in range(2)] == [True, False]
         assert all(limiter.hit("k") for _ in range(3))
     assert [limiter.hit("k").allowed for _ in range(2)] == [True, False]
+
+
+def test_frozen_applications() -> None:
+    """Middleware decides by the frozen clock, with fresh states, and has its own back after it."""
+    book = RuleBook([Rule("all", ONE, key="k")])
+    app = RateLimitMiddleware(ok, rules=book, store=MemoryStore())
+    assert statuses(app, "/", "/") == [200, 429]
+    with frozen(app, now=0) as clock:
+        assert statuses(app, "/", "/") == [200, 429]
+        clock.advance(24 * 3_600)
+        assert statuses(app, "/", "/") == [200, 429]
+        book.replace([Rule("all", FixedWindow("2/day"), key="k")])
+        assert statuses(app, "/", "/") == [200, 429]
+        with unlimited(app):
+            assert statuses(app, "/", "/") == [200, 200]
+    assert statuses(app, "/", "/") == [200, 429]
+
+
+def test_frozen_applications_need_no_server() -> None:
+    """What would be on Redis is in memory."""
+    app = RateLimitMiddleware(ok, rules=[Rule("all", ONE, key="k")], store="redis://127.0.0.1:1/0")
+    with frozen(app):
+        assert statuses(app, "/", "/") == [200, 429]
 
 
 def test_frozen_ends_with_an_error() -> None:

@@ -70,11 +70,11 @@ class FixedWindow(Windows):
         return max(0, self._limit - reading[1])
 
     def retry_after(self, reading: Reading, now: int, cost: int) -> int:
-        moment = reading[0]
-        return moment - moment % self._period + self._period - now
+        return self.effective_window(reading, now)
 
     def reset_after(self, reading: Reading, now: int) -> int:
-        return self.retry_after(reading, now, 0) if reading[1] else 0
+        return self.effective_window(reading, now) if reading[1] else 0
 
     def effective_window(self, reading: Reading, now: int) -> int:
-        return self.retry_after(reading, now, 0)
+        moment = reading[0]
+        return moment - moment % self._period + self._period - now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
 from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
@@ -19,12 +20,11 @@ from ratelimit.asgi.problems import (
 )
 from ratelimit.asgi.rules import check_function
 from ratelimit.errors import RateLimitExceeded, StoreError
-from ratelimit.stores.constant import refused
+from ratelimit.stores.constant import Constant, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from ratelimit.asgi.headers import Waits
     from ratelimit.asgi.limit import Entry, Told
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Application, Fields, Message, Receive, Scope, Send
@@ -56,9 +56,9 @@ class Answers:
     """
 
     def __init__(self, style: Style, tell: Tell, body: Body, on_denied: Application | None) -> None:
-        _check(style, Style, "headers")
-        _check(tell, Tell, "tell")
-        _check(body, Body, "body")
+        check_choice(style, Style, "headers")
+        check_choice(tell, Tell, "tell")
+        check_choice(body, Body, "body")
         check_function(on_denied, "on_denied")
         self._body: Body = body
         self._on_denied = on_denied
@@ -68,7 +68,11 @@ class Answers:
         self._denied = fielding.denied
 
     def telling(self, scope: Scope, send: Send, room: Room) -> Send:
-        """Return a `send` that adds the fields to the start of the response."""
+        """Return a `send` that adds the fields to the start of the response.
+
+        It is asked for when the request has been decided on.
+        """
+        timing = self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start" and not room.started:
@@ -76,6 +80,8 @@ class Answers:
                 told = room.told
                 if told:
                     message = self._started(scope, message, told)
+                if timing:
+                    message = {**message, "headers": [*message.get("headers", ()), *timing]}
             return send(message)
 
         return tell
@@ -86,14 +92,15 @@ class Answers:
         Fields that the application has set itself are left alone.
         """
         headers = list(message.get("headers", ()))
-        waits = waits_of(told, scope) if message["status"] in _STATUSES else {}
-        fields = self._denied(told, waits) + _retry_after(waits) if waits else self._allowed(told)
+        waits = waits_of(told, scope) if message["status"] in _STATUSES else None
         names = self._names
         for name, _ in headers:
             if name.lower() in names:
                 break
         else:
-            headers += fields
+            headers += self._denied(told, waits) if waits else self._allowed(told)
+            if waits and not any(name.lower() == b"retry-after" for name, _ in headers):
+                headers += _retry_after(longest(waits))
         return {**message, "headers": headers}
 
     async def deny(
@@ -102,12 +109,15 @@ class Answers:
         """Answer that rules of a plan denied, and give back what others charged before."""
         denied: Sequence[Entry] = room.entries
         if len(denied) > 1:
-            denied = [entry for entry in room.told if not entry[1].allowed]
+            denied = [entry for entry in room.told if not entry[1].verdict[0]]
             await give_back_calmly(room.entries)
         app = self._on_denied
         for limit, _ in denied if plan.answers else ():
             app = plan.answers.get(limit.name, app)
-        await self._answer(app, scope, receive, send, room, denied)
+        if app is None:
+            await self._send(scope, send, room, *self._denial(scope, room, denied))
+        else:
+            await self._answer(app, scope, receive, send, room, denied)
 
     async def refuse(
         self, error: Exception, scope: Scope, receive: Receive, send: Send, room: Room
@@ -123,7 +133,7 @@ class Answers:
             _logger.error("a rate limit could not be checked: %s", error)
         else:
             await give_back_calmly(room.entries)
-        await self._send(scope, send, self._refusal(error), [])
+        await self._send(scope, send, room, self._refusal(error), [])
 
     async def _answer(
         self,
@@ -135,35 +145,31 @@ class Answers:
         denied: Sequence[Told],
     ) -> None:
         """Answer a denial as the application wants it to be, or as we do if it can't."""
-        if any(refused(decision) for _, decision in denied):
-            await self._send(scope, send, reduced_capacity(self._body, _UNCHECKED), [])
-            return
-        if app is None:
-            await self._tell_denied(scope, send, room, denied)
-            return
-        try:
-            await app(scope, receive, self.telling(scope, send, room))
-        except Exception:
-            if room.started:
-                raise
-            _logger.exception("on_denied fails")
-            await self._tell_denied(scope, send, room, denied)
+        if app is not None and not _is_refused(denied):
+            try:
+                await app(scope, receive, self.telling(scope, send, room))
+            except Exception:
+                if room.started:
+                    raise
+                _logger.exception("on_denied fails")
+        if not room.started:
+            await self._send(scope, send, room, *self._denial(scope, room, denied))
 
-    async def _tell_denied(
-        self, scope: Scope, send: Send, room: Room, denied: Sequence[Told]
-    ) -> None:
-        """Answer which limits denied, and for how long."""
+    def _denial(self, scope: Scope, room: Room, denied: Sequence[Told]) -> tuple[Refusal, Fields]:
+        """Return the answer that tells which limits denied, and for how long."""
+        if _is_refused(denied):
+            return reduced_capacity(self._body, _UNCHECKED), []
         waits = waits_of(denied, scope)
         if not waits:
             limit, decision = tightest(denied)
             waits = {limit.name: seconds(decision.retry_after_us)}
         told: Sequence[Told] = denied
-        if len(room.entries) != 1 or room.entries[0] is not denied[0]:
+        if room.entries != denied:
             told = [*(each for each in room.told if each not in denied), *denied]
         wait = longest(waits)
         never = _never_fits(denied) if wait is None else None
         refusal = quota_exceeded(self._body, tuple(waits), wait, never)
-        await self._send(scope, send, refusal, self._denied(told, waits) + _retry_after(waits))
+        return refusal, self._denied(told, waits) + _retry_after(wait)
 
     def _refusal(self, error: Exception) -> Refusal:
         if isinstance(error, UnknownClient):
@@ -172,17 +178,34 @@ class Answers:
             return reduced_capacity(self._body, "Too many requests are waiting; try again later.")
         return reduced_capacity(self._body, _UNCHECKED)
 
-    async def _send(self, scope: Scope, send: Send, answer: Refusal, fields: Fields) -> None:
+    def _timing(self, room: Room) -> Fields:
+        """Return the field that tells how many milliseconds it took to decide, if it was noted."""
+        if room.begun is None:
+            return []
+        taken = (perf_counter() - room.begun) * 1_000
+        return [(b"server-timing", b"ratelimit;dur=%.3f" % taken)]
+
+    async def _send(
+        self, scope: Scope, send: Send, room: Room, answer: Refusal, fields: Fields
+    ) -> None:
         """Send an answer in place of the application's."""
         status, body, own = answer
-        start = {"type": "http.response.start", "status": status, "headers": own + fields}
+        headers = own + fields + self._timing(room)
+        start = {"type": "http.response.start", "status": status, "headers": headers}
         body = b"" if scope["method"].upper() == "HEAD" else body
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
 
-def _retry_after(waits: Waits) -> Fields:
-    wait = longest(waits)
+def _is_refused(denied: Iterable[Told]) -> bool:
+    """Say whether a store denied that is to deny all, and so nobody has used too much."""
+    for _, decision in denied:
+        if type(decision.page.algorithm) is Constant and refused(decision):
+            return True
+    return False
+
+
+def _retry_after(wait: int | None) -> Fields:
     return [] if wait is None else [(b"retry-after", b"%d" % wait)]
 
 
@@ -202,6 +225,12 @@ def _parts(decision: Decision, room: Room) -> list[Told]:
     ]
 
 
-def _check(value: object, kind: object, what: str) -> None:
+def check_choice(value: object, kind: object, what: str) -> None:
+    """Refuse what is none of the values that an option has.
+
+    Raises:
+        ValueError: It is none of them.
+
+    """
     if value not in get_args(kind):
         raise ValueError(f"{what} is one of {get_args(kind)}, not {value!r}")

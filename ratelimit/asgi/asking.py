@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ratelimit.algorithms.base import Algorithm
 from ratelimit.asgi.clients import ClientIP
+from ratelimit.asgi.identity import awaits
 from ratelimit.asgi.keys import hashed
 from ratelimit.asgi.limit import Limit, Part
 from ratelimit.quota import EXACT
@@ -57,8 +58,9 @@ class BoundRule:
 
     @property
     def is_quick(self) -> bool:
-        """Whether nothing but the key has to be asked for."""
-        return not self.rule.is_conditional and self.cost is not None and self.fixed is not None
+        """Whether nothing but the key has to be asked for, and that is said at once."""
+        known = self.cost is not None and self.fixed is not None
+        return known and not self.rule.is_conditional and not awaits(self.key)
 
     async def part(self, scope: Scope) -> Part | None:
         """Return what to ask for a request, or None if the rule isn't for it.
@@ -87,6 +89,10 @@ class BoundRule:
             raise UnknownClient(rule.name)
         cost = limit.algorithm.max_cost if cost is None else cost
         return Part(limit, limit.prefix + (key or _SHARED), cost)
+
+    def has(self, limit: Limit) -> bool:
+        """Say whether a limit is the rule's, with whichever algorithm."""
+        return limit is self.fixed or any(limit is each for _, each in self._limits.values())
 
     def counts(self, response: Message) -> bool:
         """Say whether a request with such a response counts."""

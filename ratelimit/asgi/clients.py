@@ -22,7 +22,7 @@ _REMEMBERED = 4096
 class ClientIP:
     """The address of the client: the key that `client_ip` returns."""
 
-    __slots__ = ("address", "ask")
+    __slots__ = ("address", "ask", "ipv6_prefix")
 
     ask: Callable[[Scope], str | None]
     """What the key does, without the call of its own."""
@@ -32,6 +32,7 @@ class ClientIP:
 
     def __init__(self, address: Address | None, ipv6_prefix: int) -> None:
         self.address = address
+        self.ipv6_prefix = ipv6_prefix
         self.ask = _by_peer(ipv6_prefix) if address is None else _by(address, ipv6_prefix)
 
     def __call__(self, scope: Scope) -> str | None:

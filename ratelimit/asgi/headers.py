@@ -8,7 +8,7 @@ reset, and `"x-ratelimit"` has them with an X and the reset in seconds of Unix t
 from __future__ import annotations
 
 from hashlib import blake2b
-from math import ceil, isinf
+from math import ceil
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from ratelimit.asgi.limit import LARGEST, seconds
@@ -154,7 +154,8 @@ def _policies(told: Sequence[Told]) -> tuple[bytes, bytes]:
 
 def _denied(limit: Notice, decision: Decision, waits: Waits) -> bytes:
     """Return an item of `RateLimit`: what remains, and when more may be asked for, if ever."""
-    remaining, wait = min(decision.remaining, LARGEST), waits[limit.name]
+    remaining = decision.page.algorithm.remaining(decision.verdict[1], decision.now)
+    remaining, wait = min(remaining, LARGEST), waits[limit.name]
     if wait is None:
         return b"%b%d" % (limit.head, remaining)
     return b"%b%d;t=%d" % (limit.head, remaining, wait)
@@ -166,12 +167,13 @@ def _window(decision: Decision) -> int:
 
 def _wait(limit: Notice, decision: Decision, scope: Scope) -> int | None:
     """Return how long a client is told to wait, each always the same."""
-    wait_us = decision.retry_after_us
-    if isinf(wait_us):
+    algorithm, cost = decision.page.algorithm, decision.cost
+    if cost > algorithm.max_cost:
         return None
+    wait = seconds(algorithm.retry_after(decision.verdict[1], decision.now, cost))
     if not limit.jitter:
-        return seconds(wait_us)
+        return wait
     host = (scope.get("client") or ("",))[0]
     who = f"{decision.key} {host}".encode("utf-8", "surrogatepass")
     share = int.from_bytes(blake2b(who, digest_size=8).digest())
-    return seconds(wait_us) + share % (limit.jitter + 1)
+    return wait + share % (limit.jitter + 1)

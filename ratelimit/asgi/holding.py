@@ -10,7 +10,7 @@ from ratelimit.asgi.plan import give_back_calmly, hit
 from ratelimit.waiting import AsyncPlace, Deadline, Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from ratelimit.asgi.limit import Entry
     from ratelimit.asgi.listening import Listener
@@ -46,14 +46,17 @@ class Holding:
             StoreError: The store can't decide.
 
         """
+        before = len(room.entries)
         if plan.waits:
-            room.add(scope, await self._hit(plan, scope, listener))
-            if not all(decision for _, decision in room.entries):
+            entries = await self._hit(plan, scope, listener)
+            room.keep(scope, entries)
+            if not all(decision for _, decision in entries):
                 return False
             await plan.shadow(scope, room)
         elif not await plan.decide(scope, room):
             return False
-        await self._wait_out(room.told, listener)
+        ours = [entry for entry in room.entries[before:] if not entry[0].shadow]
+        await self._wait_out(ours, listener)
         return True
 
     async def _hit(self, plan: Plan, scope: Scope, listener: Listener) -> list[Entry]:
@@ -77,9 +80,8 @@ class Holding:
         finally:
             self._lines.leave(place)
 
-    async def _wait_out(self, entries: Iterable[Entry], listener: Listener) -> None:
+    async def _wait_out(self, entries: Sequence[Entry], listener: Listener) -> None:
         """Wait for a turn; if it is given up before, it isn't charged."""
-        entries = list(entries)
         delay = max((decision.delay for _, decision in entries), default=0)
         if not delay:
             return

@@ -54,8 +54,10 @@ class Notice:
         """Return an item of `RateLimit`: what remains, and when more can be used at the soonest."""
         algorithm, reading, now = decision.page.algorithm, decision.verdict[1], decision.now
         remaining = algorithm.remaining(reading, now)
+        if remaining > LARGEST:  # noqa: PLR1730 - a call takes a tenth of the time of all this
+            remaining = LARGEST
         window = -(-algorithm.effective_window(reading, now) // 1_000_000)
-        return b"%b%d;t=%d" % (self.head, min(remaining, LARGEST), window or 1)
+        return b"%b%d;t=%d" % (self.head, remaining, window or 1)
 
 
 class Limit(Notice):
@@ -74,7 +76,7 @@ class Limit(Notice):
 
     """
 
-    __slots__ = ("ledger", "prefix", "shadow", "store")
+    __slots__ = ("doubted", "ledger", "prefix", "shadow", "store")
 
     def __init__(
         self,
@@ -91,6 +93,8 @@ class Limit(Notice):
         self.shadow = shadow
         self.prefix = prefix
         self.ledger = store.open(name, algorithm)
+        self.doubted = False
+        """Whether it was told that others charge it too."""
 
 
 Entry = tuple[Limit, "Decision"]

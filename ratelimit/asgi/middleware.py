@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ratelimit.asgi.answers import REFUSED, Answers
+from ratelimit.asgi.answers import REFUSED, Answers, check_choice
+from ratelimit.asgi.doubts import addresses_of, doubt_rules, doubt_server, doubt_store, horizon_of
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
+from ratelimit.asgi.paths import Slashes, merged
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.settling import Settlement
 from ratelimit.asgi.state import enter
 from ratelimit.asgi.stores import Stores
+from ratelimit.asgi.watching import Watch
 from ratelimit.quota import whole
+from ratelimit.short_lived import made
+from ratelimit.stores.opening import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
+
+_logger = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
@@ -43,7 +52,8 @@ class RateLimitMiddleware:
         app: The application.
         rules: What is limited; the order makes no difference. A `RuleBook` can change them later.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
-            `MemoryStore` of its own if not given. One opened from a URL is closed at shutdown.
+            `MemoryStore` of its own if not given. One opened from a URL is checked when the
+            application starts up, and closed when it shuts down.
         on_error: What to do while the store can't decide: `"local"` (decide in this process's
             memory), `"open"` (allow all), or `"closed"` or `"raise"` (answer with 503; only
             `"raise"` goes on asking the store). A rule may have its own; a `FallbackStore` says so
@@ -57,6 +67,10 @@ class RateLimitMiddleware:
         on_decision: A function that is called with the scope, the `Limit` and the `Decision` once
             for each decision, as soon as it is taken.
         max_waiting: How many requests may be held back at once.
+        slashes: How the application's router takes slashes: `"exact"`, or `"merged"` if `//search/`
+            is `/search` to it, as to Litestar's. Rules and their functions see paths like that.
+        server_timing: Whether responses tell in a `Server-Timing` field how long it took to decide,
+            waiting included.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -78,15 +92,25 @@ class RateLimitMiddleware:
         on_denied: Application | None = None,
         on_decision: Hook | None = None,
         max_waiting: int = 1000,
+        slashes: Slashes = "exact",
+        server_timing: bool = False,
     ) -> None:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
-        self._closes = isinstance(store, str)
+        self._is_opened = isinstance(store, str)
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
+        check_choice(slashes, Slashes, "slashes")
+        self._merges = slashes == "merged"
+        if not isinstance(server_timing, bool):
+            raise TypeError(f"server_timing is true or false, not {server_timing!r}")
+        self._times = server_timing
         self._read()
+        self._watch = self._doubt()
+        if is_own(store):
+            made(self, horizon_of(self.rules))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -104,16 +128,26 @@ class RateLimitMiddleware:
             await self._pass(scope, receive, send)
             return
         room, outermost = enter(scope, self._hook)
+        if self._times:
+            room.begun = perf_counter()
         rules = self._set if self._book.rules is self._seen else self._read()
-        plan = rules.plan_of(scope)
-        tell = self._answers.telling(scope, send, room) if outermost else send
+        asked = merged(scope) if self._merges else scope
+        if self._watch is not None and not self._watch.goes_on(scope):
+            self._watch = None
+        plan = rules.plan_of(asked)
         try:
-            if plan is not None and not plan.is_plain:
-                await self._hold(plan, scope, receive, tell, room)
-            elif plan is None or await plan.decide(scope, room):
-                await self.app(scope, receive, tell)
-            else:
-                await self._answers.deny(plan, scope, receive, send, room)
+            if plan is not None and plan.is_plain:
+                allowed = plan.at_once(asked, room)
+                if allowed is None:
+                    allowed = await plan.decide(asked, room)
+                if not allowed:
+                    await self._answers.deny(plan, scope, receive, send, room)
+                    return
+            elif plan is not None:
+                await self._hold(plan, asked, scope, receive, send, room, outermost)
+                return
+            tell = self._answers.telling(scope, send, room) if outermost else send
+            await self.app(scope, receive, tell)
         except HungUp:
             await give_back_calmly(room.entries)
         except REFUSED as error:
@@ -123,22 +157,31 @@ class RateLimitMiddleware:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is no request."""
-        if scope["type"] == "lifespan" and self._closes:
-            send = self._closing(send)
+        if scope["type"] == "lifespan" and self._is_opened:
+            send = self._living(send)
         await self.app(scope, receive, send)
 
     async def _hold(
-        self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room
+        self,
+        plan: Plan,
+        asked: Scope,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        room: Room,
+        outermost: bool,
     ) -> None:
         """Serve a request that may have to wait, or whose response says if it counts."""
         listener = Listener(receive)
         try:
-            if not await self._holding.decide(plan, scope, room, listener):
+            if not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, scope, listener.receiver, send, room)
-            elif plan.counts:
-                await Settlement(plan, room, send).serve(self.app, scope, listener.receiver)
+                return
+            tell = self._answers.telling(scope, send, room) if outermost else send
+            if plan.counts:
+                await Settlement(plan, room, tell).serve(self.app, scope, listener.receiver)
             else:
-                await self.app(scope, listener.receiver, send)
+                await self.app(scope, listener.receiver, tell)
         finally:
             listener.close()
 
@@ -148,12 +191,27 @@ class RateLimitMiddleware:
         self._set = RuleSet(self._seen, self._stores.of)
         return self._set
 
-    def _closing(self, send: Send) -> Send:
-        """Close the store when the application has shut down: a server waits no longer then."""
+    def _doubt(self) -> Watch | None:
+        """Warn of what is probably set up wrong; what watches for the rest, if it can be seen."""
+        doubt_rules(self.rules)
+        doubt_store(self._stores.first)
+        by_peer = any(key.address is None for key in addresses_of(self.rules))
+        return Watch() if by_peer else None
 
-        async def close_and_send(message: Message) -> None:
+    def _living(self, send: Send) -> Send:
+        """Look at the store when the application has started up, and close it when it is down.
+
+        A server waits for nothing more when it has been told of the end.
+        """
+
+        async def act_and_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await doubt_server(self._stores.first)
             if message["type"].startswith("lifespan.shutdown."):
-                await self._stores.aclose()
+                try:
+                    await self._stores.aclose()
+                except Exception:
+                    _logger.exception("the store could not be closed")
             await send(message)
 
-        return close_and_send
+        return act_and_send

@@ -7,12 +7,15 @@ route `/search`, so it counts as that.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ratelimit.asgi.protocol import Scope
+
+Slashes = Literal["exact", "merged"]
+"""How a router takes slashes: as they are, or without those that are too many."""
 
 _PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}", re.ASCII)
 _CONVERTORS = {
@@ -107,3 +110,9 @@ def routed_path(scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         path = path[len(root) :]
     return path or "/"
+
+
+def merged(scope: Scope) -> Scope:
+    """Return a scope whose path has no slash twice, and none at its end."""
+    path = "/" + "/".join(filter(None, scope["path"].split("/")))
+    return scope if path == scope["path"] else {**scope, "path": path}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.algorithms.base import Algorithm
 from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
-from ratelimit.asgi.quick import quick
+from ratelimit.asgi.quick import at_once, quick
 from ratelimit.asgi.state import give_back
 from ratelimit.errors import StoreError
 from ratelimit.limits import wait_of
@@ -50,11 +50,13 @@ class Plan:
         """Whether a request is charged and served at once, and that is all."""
         self.decide: Decide = self.carefully if self._shadows else quick(rules, self.carefully)
         """Decide all rules as one, and leave the decisions in the room; whether they allow."""
+        self.at_once = at_once([] if self._shadows else rules)
+        """Do what `decide` does without awaiting it; None if it has to be awaited."""
 
     async def carefully(self, scope: Scope, room: Room) -> bool:
         """Do what `decide` does, whatever the rules and their functions are."""
         entries = await hit(await self.parts(scope))
-        room.add(scope, entries)
+        room.keep(scope, entries)
         if not all(decision for _, decision in entries):
             return False
         await self.shadow(scope, room)
@@ -83,6 +85,11 @@ class Plan:
             room.add(scope, await hit([part for part in parts if part is not None]))
         except StoreError as error:
             _log.warning("a rate limit that only reports could not be checked: %s", error)
+
+    def has(self, limit: Limit) -> bool:
+        """Say whether a limit is one of the rules', and not another one of that name."""
+        bound = self.rules.get(limit.name)
+        return bound is not None and bound.has(limit)
 
     def patience(self, parts: Iterable[Part]) -> float:
         """Return how many seconds a request with these parts may be held back."""

@@ -93,7 +93,11 @@ class RuleFile(RuleBook):
         self.replace(self._read())
 
     def _read(self) -> list[Rule]:
-        return _Reader(self.path, self.path.read_text(encoding="utf-8"), self._functions).rules()
+        try:
+            text = self.path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: a TOML file is UTF-8: {error}") from error
+        return _Reader(self.path, text, self._functions).rules()
 
 
 class _Reader:
@@ -140,7 +144,9 @@ class _Reader:
             return self._function(where, "algorithm", said)
         if not isinstance(said, str) or said not in _ALGORITHMS:
             known = ", ".join(_ALGORITHMS)
-            self._refuse((*where, "algorithm"), f"an algorithm is one of {known}, not {said!r}")
+            wrong = f"an algorithm is one of {known}, not {said!r}"
+            missing = f"the rule {where[-1]!r} needs an algorithm, one of {known}"
+            self._refuse((*where, "algorithm"), missing if said is None else wrong)
         kind = _ALGORITHMS[said]
         numbers = [number for number in _NUMBERS if number in signature(kind).parameters]
         self._check_words(table, ("algorithm", "quota", *numbers, *_OPTIONS), where)

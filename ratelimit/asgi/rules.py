@@ -15,7 +15,6 @@ from ratelimit.asgi.protocol import Application, Message, Scope
 from ratelimit.quota import whole
 from ratelimit.stores.base import check_key
 from ratelimit.stores.opening import OnError
-from ratelimit.waiting import Deadline
 
 if TYPE_CHECKING:
     from ratelimit.asgi.keys import Key
@@ -111,7 +110,7 @@ class Rule:
             raise ValueError(f"on_error is one of {get_args(OnError)}, not {self.on_error!r}")
         if not isinstance(self.shadow, bool):
             raise TypeError(f"shadow is true or false, not {self.shadow!r}")
-        Deadline(self.wait)
+        _check_wait(self.wait)
         whole(self.jitter, "jitter", 0)
 
     @property
@@ -172,6 +171,13 @@ def _check_name(name: object) -> None:
         raise TypeError(f"a rule's name is a str, not {type(name).__name__}: {name!r}")
     if _NAME.fullmatch(name) is None:
         raise ValueError(f"a rule's name is 1 to 64 of A-Z a-z 0-9 _ -, not {name[:80]!r}")
+
+
+def _check_wait(wait: object) -> None:
+    if isinstance(wait, bool) or not isinstance(wait, int | float):
+        raise TypeError(f"wait is seconds, not {type(wait).__name__}: {wait!r}")
+    if not wait >= 0:
+        raise ValueError(f"wait is 0 s or more, not {wait}")
 
 
 def check_function(given: object, what: str) -> None:

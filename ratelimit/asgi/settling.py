@@ -25,10 +25,11 @@ class Settlement:
     response that didn't count finds it given back.
     """
 
-    __slots__ = ("_open", "_plan", "_room", "_send")
+    __slots__ = ("_limits", "_open", "_plan", "_room", "_send")
 
     def __init__(self, plan: Plan, room: Room, send: Send) -> None:
         self._plan = plan
+        self._limits = {limit for limit, _ in room.entries if plan.has(limit)}
         self._room = room
         self._send = send
         self._open = True
@@ -52,13 +53,14 @@ class Settlement:
         if not self._open:
             return
         self._open = False
-        rules = self._plan.rules
+        rules, limits = self._plan.rules, self._limits
         free = [
             entry
             for entry in self._room.entries
-            if entry[0].name in rules and not rules[entry[0].name].counts(response)
+            if entry[0] in limits and not rules[entry[0].name].counts(response)
         ]
         await give_back_calmly(free)
+        self._room.is_mixed = True
         self._room.entries += [await _looked_at_again(entry) for entry in free]
 
 

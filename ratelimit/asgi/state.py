@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ratelimit.asgi.doubts import doubt_twice
 from ratelimit.asgi.protocol import scope_of
 from ratelimit.limits import taken_from
 from ratelimit.stores.base import Ask
@@ -36,17 +37,32 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = ("entries", "hook", "started")
+    __slots__ = ("begun", "entries", "hook", "is_mixed", "started")
 
     def __init__(self, hook: Hook | None = None) -> None:
         self.entries: list[Entry] = []
         """All of them, in the order in which they were taken."""
         self.hook = hook
+        self.begun: float | None = None
+        """When the request came, by a clock that counts seconds, if that is told."""
+        self.is_mixed = False
+        """Whether a limit may have decided twice, or only reports."""
         self.started = False
         """Whether the response has started, so that nothing can be told any more."""
 
+    def keep(self, scope: Scope, entries: list[Entry]) -> None:
+        """Keep decisions that were just taken, on different limits that all enforce."""
+        if self.entries or self.hook is not None:
+            self.add(scope, entries)
+        else:
+            self.entries = entries
+
     def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
-        """Keep decisions that were just taken, and call the hook for each."""
+        """Keep decisions that were just taken, on any limits, and call the hook for each."""
+        self.is_mixed = True
+        entries = list(entries)
+        if self.entries:
+            doubt_twice(self.entries, entries)
         if self.hook is None:
             self.entries += entries
             return
@@ -65,9 +81,8 @@ class Room:
     @property
     def told(self) -> list[Entry]:
         """What clients are told: the last decision of each limit that doesn't only report."""
-        entries = self.entries
-        if len(entries) == 1 and not entries[0][0].shadow:
-            return entries
+        if not self.is_mixed:
+            return self.entries
         return [entry for entry in self.latest if not entry[0].shadow]
 
 

@@ -30,7 +30,8 @@ class Stores:
     def __init__(
         self, store: AsyncStore | MemoryStore | str | None, on_error: OnError, nodes: int
     ) -> None:
-        self._first = open_async_store(store)
+        self.first = open_async_store(store)
+        """The store that is asked first, whatever is to happen when it is gone."""
         self._usual = on_error
         self._nodes = nodes
         self._by_policy: dict[OnError, AsyncStore] = {}
@@ -45,7 +46,7 @@ class Stores:
         """
         if rule.on_error is None:
             return self._with(self._usual)
-        if isinstance(self._first, AsyncFallbackStore):
+        if isinstance(self.first, AsyncFallbackStore):
             raise TypeError(
                 f"the store says itself what to do when it is gone: leave out the on_error "
                 f"{rule.on_error!r} of the rule {rule.name!r}"
@@ -64,5 +65,5 @@ class Stores:
 
     def _with(self, policy: OnError) -> AsyncStore:
         if policy not in self._by_policy:
-            self._by_policy[policy] = open_async_store(self._first, policy, self._nodes)
+            self._by_policy[policy] = open_async_store(self.first, policy, self._nodes)
         return self._by_policy[policy]

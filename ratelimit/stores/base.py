@@ -44,7 +44,7 @@ def check_key(key: object) -> str:
 
     """
     if not isinstance(key, str):
-        raise TypeError(f"a key is a str, not {type(key).__name__}: {str(key)[:80]!r}")
+        raise TypeError(f"a key is a str, not {type(key).__name__}")
     if not key:
         raise ValueError("a key is not empty: all who have none would share one limit")
     if len(key) > MAX_KEY:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ratelimit.decision import Decision
 from ratelimit.forks import fork_safe
@@ -13,11 +13,12 @@ from ratelimit.quota import whole
 from ratelimit.stores.base import check_cost, check_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from ratelimit.algorithms.base import Algorithm, State
-    from ratelimit.decision import Page
+    from ratelimit.algorithms.base import Algorithm, State, Verdict
     from ratelimit.stores.base import Ask, AsyncHit, Hit
+
+    Asks = Sequence[tuple["MemoryLedger", str, int]]
 
 _FREED_PER_NEW_KEY = 16
 _CANDIDATES = 8
@@ -48,7 +49,7 @@ class Shelf:
 class MemoryLedger:
     """One limit in a `MemoryStore`."""
 
-    __slots__ = ("algorithm", "degraded", "hit", "name")
+    __slots__ = ("algorithm", "degraded", "hit", "name", "shelf")
 
     hit: Hit
     """Ask, and spend if it is allowed: `hit(key, cost=1)`."""
@@ -57,6 +58,7 @@ class MemoryLedger:
         self.name = name
         self.algorithm = algorithm
         self.degraded = False
+        self.shelf = shelf
         self.hit = _hit_of(store, self, shelf)
 
 
@@ -111,24 +113,57 @@ class MemoryStore:
 
     def hit_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them if all of them allow, else none."""
-        return self._decide_all(asks, peek=False)
+        return self.decide_all(_checked(asks))[1]
 
-    def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
-        """Say what `hit_all` would, and change nothing."""
-        return self._decide_all(asks, peek=True)
+    def decide_all(self, asks: Asks) -> tuple[bool, list[Decision]]:
+        """Do what `hit_all` does with keys and costs that are known to be right.
 
-    def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
-        """Charge all of them, whatever there is left."""
-        _check(asks)
+        Returns:
+            Whether all of them allow, and the decisions.
+
+        """
         decisions = []
         with self.lock:
             now = self.now()
-            for page, key, cost in asks:
-                shelf = self._shelf_of(page)
-                state = self.state_of(shelf, key, now)
+            verdicts, allowed = self._decided(asks, now)
+            if not allowed:
+                decisions = self._undone(asks, verdicts, now)
+                self._keep_denied(asks, verdicts, now)
+                return False, decisions
+            for (page, key, cost), verdict in zip(asks, verdicts, strict=True):
+                if verdict[2] is not None:
+                    shelf = page.shelf
+                    if key in shelf.recent and now < shelf.turn_at:
+                        shelf.recent[key] = verdict[2]
+                    else:
+                        self.keep(shelf, key, verdict[2], now)
+                made = Decision()
+                made.page = page
+                made.key = key
+                made.cost = cost
+                made.now = now
+                made.verdict = verdict
+                decisions.append(made)
+        return True, decisions
+
+    def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
+        """Say what `hit_all` would, and change nothing."""
+        checked = _checked(asks)
+        with self.lock:
+            now = self.now()
+            return self._undone(checked, self._decided(checked, now)[0], now)
+
+    def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
+        """Charge all of them, whatever there is left."""
+        decisions = []
+        checked = _checked(asks)
+        with self.lock:
+            now = self.now()
+            for page, key, cost in checked:
+                state = self.state_of(page.shelf, key, now)
                 spent, reading, after = page.algorithm.charge(state, now, cost)
                 if after is not None:
-                    self.keep(shelf, key, after, now)
+                    self.keep(page.shelf, key, after, now)
                 decisions.append(Decision.of(page, key, cost, True, now, reading, spent))
         return decisions
 
@@ -138,10 +173,9 @@ class MemoryStore:
         with self.lock:
             now = self.now()
             for decision, cost in decisions:
-                page, key = decision.page, decision.key
-                shelf = self._shelf_of(page)
+                key, shelf = decision.key, cast("MemoryLedger", decision.page).shelf
                 state = self.state_of(shelf, key, now)
-                after = page.algorithm.refund(state, now, cost, decision.reading)
+                after = decision.page.algorithm.refund(state, now, cost, decision.reading)
                 if after is not None:
                     self.keep(shelf, key, after, now)
                     given = True
@@ -149,12 +183,11 @@ class MemoryStore:
 
     def reset_all(self, asks: Sequence[Ask]) -> None:
         """Forget the keys."""
-        _check(asks)
+        checked = _checked(asks)
         with self.lock:
-            for page, key, _ in asks:
-                shelf = self._shelf_of(page)
-                shelf.recent.pop(key, None)
-                shelf.older.pop(key, None)
+            for page, key, _ in checked:
+                page.shelf.recent.pop(key, None)
+                page.shelf.older.pop(key, None)
 
     def clear(self) -> None:
         """Forget all keys."""
@@ -165,33 +198,38 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
-    def _decide_all(self, asks: Sequence[Ask], *, peek: bool) -> list[Decision]:
-        _check(asks)
-        with self.lock:
-            now = self.now()
-            shelves = [self._shelf_of(page) for page, _, _ in asks]
-            states = [
-                self.state_of(shelf, key, now)
-                for shelf, (_, key, _) in zip(shelves, asks, strict=True)
-            ]
-            verdicts = [
-                page.algorithm.decide(state, now, cost)
-                for (page, _, cost), state in zip(asks, states, strict=True)
-            ]
-            charged = not peek and all(allowed for allowed, _, _ in verdicts)
-            decisions = []
-            for index, (page, key, cost) in enumerate(asks):
-                allowed, reading, after = verdicts[index]
-                if allowed and not charged:
-                    reading = page.algorithm.decide(states[index], now, 0)[1]
-                elif after is not None and not peek:
-                    self.keep(shelves[index], key, after, now)
-                spent = cost if charged else 0
-                decisions.append(Decision.of(page, key, cost, allowed, now, reading, spent))
+    def _decided(self, asks: Asks, now: int) -> tuple[list[Verdict], bool]:
+        """Return what is decided on each, and whether all are allowed."""
+        verdicts = []
+        allowed = True
+        for page, key, cost in asks:
+            shelf = page.shelf
+            if key in shelf.recent and now < shelf.turn_at:
+                state = shelf.recent[key]
+            else:
+                state = self.state_of(shelf, key, now)
+            verdict = page.algorithm.decide(state, now, cost)
+            if not verdict[0]:
+                allowed = False
+            verdicts.append(verdict)
+        return verdicts, allowed
+
+    def _undone(self, asks: Asks, verdicts: Iterable[Verdict], now: int) -> list[Decision]:
+        """Return decisions that have charged nothing, and take back what isn't kept."""
+        decisions = []
+        for (page, key, cost), (allowed, decided, _) in zip(asks, verdicts, strict=True):
+            reading = decided
+            if allowed:
+                state = self.state_of(page.shelf, key, now)
+                reading = page.algorithm.decide(state, now, 0)[1]
+            decisions.append(Decision.of(page, key, cost, allowed, now, reading, 0))
         return decisions
 
-    def _shelf_of(self, page: Page) -> Shelf:
-        return self._shelves[page.name, page.algorithm.kind]
+    def _keep_denied(self, asks: Asks, verdicts: Iterable[Verdict], now: int) -> None:
+        """Keep what a denial has put right: a state from a clock that ran ahead."""
+        for (page, key, _), (allowed, _, after) in zip(asks, verdicts, strict=True):
+            if after is not None and not allowed:
+                self.keep(page.shelf, key, after, now)
 
     def state_of(self, shelf: Shelf, key: str, now: int) -> State:
         """Return the state of a key, under the lock."""
@@ -280,11 +318,12 @@ def _in_ns(clock: Callable[[], int]) -> Callable[[], int]:
     return lambda: clock() * 1_000
 
 
-def _check(asks: Sequence[Ask]) -> None:
+def _checked(asks: Sequence[Ask]) -> Asks:
     """Check all keys and costs before anything is decided."""
     for _, key, cost in asks:
         check_key(key)
         check_cost(cost)
+    return cast("Asks", asks)
 
 
 def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Hit:
@@ -335,7 +374,7 @@ def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Hit:
 class AsyncMemoryLedger:
     """One limit in a `MemoryStore`, for code that awaits."""
 
-    __slots__ = ("algorithm", "degraded", "hit", "name")
+    __slots__ = ("algorithm", "degraded", "hit", "name", "shelf")
 
     hit: AsyncHit
     """Ask, and spend if it is allowed: `await hit(key, cost=1)`."""
@@ -344,6 +383,7 @@ class AsyncMemoryLedger:
         self.name = ledger.name
         self.algorithm = ledger.algorithm
         self.degraded = ledger.degraded
+        self.shelf = ledger.shelf
         self.hit = _async(ledger.hit)
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ratelimit.stores.base import AsyncStore, Store
     from ratelimit.stores.fallback import Local
 
+_MEMORY = "memory://"
+
 OnError = Literal["local", "open", "closed", "raise"]
 """What to do while a store is gone: decide in memory, allow all, deny all, or raise."""
 
@@ -67,6 +69,11 @@ def open_async_store(
     return AsyncFallbackStore(opened, second, nodes=nodes)
 
 
+def is_own(store: object) -> bool:
+    """Say whether what is given for a store is a memory that nobody else has."""
+    return store is None or store == _MEMORY
+
+
 def _second(on_error: object, nodes: int) -> Local | None:
     """Return who decides while the store is gone, or None if nobody does."""
     if on_error not in get_args(OnError):
@@ -80,7 +87,7 @@ def _second(on_error: object, nodes: int) -> Local | None:
 
 
 def _opened(store: Store | str | None) -> Store:
-    if store is None or store == "memory://":
+    if store is None or store == _MEMORY:
         return MemoryStore()
     if isinstance(store, str):
         _check_url(store)
@@ -96,7 +103,7 @@ def _opened(store: Store | str | None) -> Store:
 
 
 def _async_opened(store: AsyncStore | MemoryStore | str | None) -> AsyncStore:
-    if store is None or store == "memory://":
+    if store is None or store == _MEMORY:
         return AsyncMemoryStore(MemoryStore())
     if isinstance(store, MemoryStore):
         return AsyncMemoryStore(store)

@@ -119,6 +119,8 @@ class RedisStore:
     ) -> None:
         _microseconds(deadline, "a deadline", 0.001)
         remembered = _microseconds(remember_denials, "remember_denials", 0)
+        self.home = prefix, client
+        """Where states are: the same for stores that were told the same."""
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
         self._calls = calls_to(client, self._wire, deadline, self._denials)
@@ -276,6 +278,8 @@ class AsyncRedisStore:
     ) -> None:
         _microseconds(deadline, "a deadline", 0.001)
         remembered = _microseconds(remember_denials, "remember_denials", 0)
+        self.home = prefix, client
+        """Where states are: the same for stores that were told the same."""
         self._wire = Wire(prefix, clock)
         self._denials = Denials(remembered, _ticks_of(clock))
         self._calls = async_calls_to(client, self._wire, deadline, self._denials)

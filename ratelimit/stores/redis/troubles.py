@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis import exceptions
 
 from ratelimit.errors import StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SUBJECT = re.compile(r":\{[A-Za-z0-9_.@:/~%#-]+").sub
+"""Replaces what a key in Redis is about, also if the rest of it is cut off."""
 
 
 class Trouble(NamedTuple):
@@ -17,11 +24,11 @@ class Trouble(NamedTuple):
     passes: bool = True
     """Whether it passes by waiting; else somebody has made a mistake."""
 
-    def error(self, said: object, keys: str = "") -> StoreError:
-        """Return the error to raise."""
-        where = f" (for {keys})" if keys else ""
+    def error(self, said: object, keys: Sequence[str] = ()) -> StoreError:
+        """Return the error to raise: its message shows of each key only what it is for."""
+        where = f" (for {', '.join(keys)})" if keys else ""
         error = StoreUnavailable if self.passes else StoreError
-        return error(f"Redis {self.wrong}{where}: {said}", self.kind)
+        return error(_SUBJECT(":{*", f"Redis {self.wrong}{where}: {said}"), self.kind, keys)
 
 
 _UNKNOWN = Trouble("error", "could not decide", passes=False)

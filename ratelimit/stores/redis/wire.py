@@ -320,4 +320,4 @@ def numbers_of(request: Transaction, answer: Answer) -> tuple[int, ...]:
 
 def failure(said: str, request: Transaction) -> StoreError:
     """Return the error for what the server said of a transaction."""
-    return trouble_of(said).error(said, ", ".join(request.names))
+    return trouble_of(said).error(said, request.names)
