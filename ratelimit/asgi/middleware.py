@@ -8,9 +8,12 @@ from ratelimit.asgi.answers import REFUSED, Answers
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
+from ratelimit.asgi.messages import MessageLimits
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
+from ratelimit.asgi.rules import check_names
 from ratelimit.asgi.settling import Settlement
+from ratelimit.asgi.sockets import Sockets
 from ratelimit.asgi.state import enter
 from ratelimit.asgi.stores import Stores
 from ratelimit.quota import whole
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ratelimit.asgi.headers import Style, Tell
+    from ratelimit.asgi.messages import MessageLimit
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.problems import Body
     from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
 
+_LIMITED = ("http", "websocket")
+
 
 class RateLimitMiddleware:
     """Limit the requests to an ASGI application.
@@ -36,12 +42,16 @@ class RateLimitMiddleware:
     is answered with 429, and with 503 if the store can't decide; one that is allowed is held back
     for as long as a leaky bucket says. What was decided, here or inside of the application, is
     told in the fields of the response, and at hand by `decisions(request)`. A `RateLimitExceeded`
-    that comes out of the application becomes a 429 too. CORS preflights and WebSockets aren't
-    counted.
+    that comes out of the application becomes a 429 too. CORS preflights aren't counted.
+
+    The handshake of a WebSocket is a GET to the rules. One that is denied is answered in the same
+    way, or closed where the server can't answer; what is raised after it was accepted closes it.
 
     Args:
         app: The application.
         rules: What is limited; the order makes no difference. A `RuleBook` can change them later.
+            With None it limits no requests itself, and tells what dependencies and decorators
+            inside have decided.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
             `MemoryStore` of its own if not given. One opened from a URL is closed at shutdown.
         on_error: What to do while the store can't decide: `"local"` (decide in this process's
@@ -56,11 +66,12 @@ class RateLimitMiddleware:
             has one. What it answers with 429 gets the fields too.
         on_decision: A function that is called with the scope, the `Limit` and the `Decision` once
             for each decision, as soon as it is taken.
-        max_waiting: How many requests may be held back at once.
+        max_waiting: How many requests and messages may be held back at once.
+        messages: What is limited of the messages that come by WebSockets.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is no rule, two have one name, or an argument can't be used.
+        ValueError: The rules are none, two have one name, or an argument can't be used.
 
     """
 
@@ -68,7 +79,7 @@ class RateLimitMiddleware:
         self,
         app: Application,
         *,
-        rules: Iterable[Rule] | RuleBook,
+        rules: Iterable[Rule] | RuleBook | None,
         store: AsyncStore | MemoryStore | str | None = None,
         on_error: OnError = "local",
         nodes: int = 1,
@@ -78,6 +89,7 @@ class RateLimitMiddleware:
         on_denied: Application | None = None,
         on_decision: Hook | None = None,
         max_waiting: int = 1000,
+        messages: Iterable[MessageLimit] = (),
     ) -> None:
         self.app = app
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
@@ -86,6 +98,9 @@ class RateLimitMiddleware:
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
+        limits = MessageLimits(messages, self._stores, self._holding)
+        check_names((*limits.names, *(rule.name for rule in self.rules)))
+        self._sockets = Sockets(self._answers, self._holding, limits, on_decision)
         self._read()
 
     @property
@@ -100,11 +115,15 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
-        if scope["type"] != "http":
+        kind = scope["type"]
+        if kind not in _LIMITED:
             await self._pass(scope, receive, send)
             return
-        room, outermost = enter(scope, self._hook)
         rules = self._set if self._book.rules is self._seen else self._read()
+        if kind == "websocket":
+            await self._sockets.serve(self.app, rules, scope, receive, send)
+            return
+        room, outermost = enter(scope, self._hook, self._answers)
         plan = rules.plan_of(scope)
         tell = self._answers.telling(scope, send, room) if outermost else send
         try:
@@ -122,7 +141,7 @@ class RateLimitMiddleware:
             await self._answers.refuse(error, scope, receive, send, room)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is no request."""
+        """Pass on what is neither a request nor a WebSocket."""
         if scope["type"] == "lifespan" and self._closes:
             send = self._closing(send)
         await self.app(scope, receive, send)
