@@ -190,6 +190,22 @@ def test_a_lambda_that_returns_a_coroutine() -> None:
     assert statuses(app, "/", "/") == [200, 429]
 
 
+def test_a_key_that_awaits_is_asked_once() -> None:
+    """Nothing is left that nobody awaits, however many rules have the key."""
+    asked: list[str] = []
+
+    async def session(scope: Any) -> str:
+        asked.append(scope["path"])
+        return "s"
+
+    app = limited(Rule("a", ONE, key=session))
+    assert statuses(app, "/", "/") == [200, 429]
+    assert asked == ["/", "/"]
+    for names in ("a", "ab"):
+        rules = [Rule(name, ONE, key=lambda scope: session({**scope})) for name in names]
+        assert statuses(limited(*rules), "/", "/") == [200, 429]
+
+
 FREE, PREMIUM = FixedWindow("1/minute"), FixedWindow("3/minute")
 
 

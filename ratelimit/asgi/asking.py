@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ratelimit.algorithms.base import Algorithm
 from ratelimit.asgi.clients import ClientIP
+from ratelimit.asgi.identity import awaits
 from ratelimit.asgi.keys import hashed
 from ratelimit.asgi.limit import Limit, Part
 from ratelimit.quota import EXACT
@@ -57,8 +58,9 @@ class BoundRule:
 
     @property
     def is_quick(self) -> bool:
-        """Whether nothing but the key has to be asked for."""
-        return not self.rule.is_conditional and self.cost is not None and self.fixed is not None
+        """Whether nothing but the key has to be asked for, and that at once."""
+        asks = self.rule.is_conditional or self.cost is None or self.fixed is None
+        return not asks and not awaits(self.key)
 
     async def part(self, scope: Scope) -> Part | None:
         """Return what to ask for a request, or None if the rule isn't for it.

@@ -7,6 +7,7 @@ that can't be used is asked for again with more care.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.asgi.asking import LONGEST_KEY
@@ -45,6 +46,7 @@ def _alone(bound: BoundRule, limit: Limit, carefully: Decide) -> Decide:
         except Exception:
             return await carefully(scope, room)
         if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+            _give_up(key)
             return await carefully(scope, room)
         decision = await hit(key, cost)
         room.add(scope, ((limit, decision),))
@@ -69,6 +71,7 @@ def _together(rules: Sequence[BoundRule], limits: Sequence[Limit], carefully: De
             return await carefully(scope, room)
         for key in said:
             if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+                _give_up(*said)
                 return await carefully(scope, room)
         asks = [Ask(ledger, said[index], cost) for ledger, index, cost in asked]
         decisions = await hit_all(asks)
@@ -76,3 +79,10 @@ def _together(rules: Sequence[BoundRule], limits: Sequence[Limit], carefully: De
         return all(decision.verdict[0] for decision in decisions)
 
     return decide
+
+
+def _give_up(*said: object) -> None:
+    """Close what would have to be awaited, as it is asked for again."""
+    for each in said:
+        if iscoroutine(each):
+            each.close()
