@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ratelimit.asgi import RateLimitMiddleware
+from ratelimit.asgi.checkpoint import Checkpoint
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.limiter import Limiter
@@ -28,6 +29,9 @@ _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _PARAMETERS = r'((?:\s*;\s*[a-z*][\w.*-]*(?:=(?:"[^"]*"|[^;,"]+))?)*)'
 _ITEM = re.compile(rf"{_TEXT}{_PARAMETERS}(?:\s*,\s*(?=\S)|\s*$)")
 _OLDER = ("ratelimit-remaining", "x-ratelimit-remaining")
+
+Limiting = Limiter | AsyncLimiter | RateLimitMiddleware | Checkpoint
+"""What can be switched off."""
 
 _switching = Lock()
 _wanted: Counter[int] = Counter()
@@ -102,8 +106,8 @@ def unlimited(*limited: object) -> Iterator[None]:
     charged before can still be given back, and keys can be reset.
 
     Args:
-        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, or an
-            application that has some.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimit`, a
+            `RateLimitMiddleware`, or an application that has some.
 
     Raises:
         TypeError: One of them is something else.
@@ -119,8 +123,8 @@ def forget_all(*limited: object) -> None:
     """Forget all keys, as if they had never been used: between two tests.
 
     Args:
-        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, an
-            application that has some, or stores; all of them in memory.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimit`, a
+            `RateLimitMiddleware`, an application that has some, or stores; all of them in memory.
 
     Raises:
         TypeError: One of them is something else, or keeps its states elsewhere.
@@ -260,7 +264,7 @@ def _put(limiter: Limiter | AsyncLimiter, store: object, pages: Mapping[str, Any
 
 
 @contextmanager
-def _off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> Iterator[None]:
+def _off(limiting: Limiting) -> Iterator[None]:
     """Switch something off for as long as anybody wants it to be."""
     who = id(limiting)
     with _switching:
@@ -277,7 +281,10 @@ def _off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> Iterator[Non
                 _switch_on(limiting)
 
 
-def _switch_off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
+def _switch_off(limiting: Limiting) -> None:
+    if isinstance(limiting, Checkpoint):
+        limiting.is_open = True
+        return
     if isinstance(limiting, RateLimitMiddleware):
         kind = type(limiting)
         limiting.__class__ = type(kind.__name__, (kind,), {"__call__": _pass})
@@ -286,7 +293,10 @@ def _switch_off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
     _put(limiting, off(limiting.store), limiting._pages)
 
 
-def _switch_on(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
+def _switch_on(limiting: Limiting) -> None:
+    if isinstance(limiting, Checkpoint):
+        limiting.is_open = False
+        return
     if isinstance(limiting, RateLimitMiddleware):
         limiting.__class__ = _kind_of(limiting)
         return
@@ -309,8 +319,11 @@ def _limiters(limited: object) -> list[Limiter | AsyncLimiter]:
     return found
 
 
-def _limiting(limited: object) -> Sequence[Limiter | AsyncLimiter | RateLimitMiddleware]:
+def _limiting(limited: object) -> Sequence[Limiting]:
     """Return what can be switched off in something."""
+    checkpoint = getattr(limited, "checkpoint", None)
+    if isinstance(checkpoint, Checkpoint):
+        return [checkpoint]
     return _middleware(limited) or _limiters(limited)
 
 
@@ -331,6 +344,8 @@ def _stores(limited: object) -> list[Store | AsyncStore | Any]:
     """Return the stores of something, or the store that it is."""
     if hasattr(limited, "hit_all"):
         return [limited]
+    if isinstance(getattr(limited, "checkpoint", None), Checkpoint):
+        return list(cast("Any", limited).stores)
     middleware = _middleware(limited)
     if middleware:
         return [store for each in middleware for store in each.stores]
