@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketState
 
 from ratelimit.asgi.answers import Answers
-from ratelimit.asgi.handshakes import as_http, closing, denying
+from ratelimit.asgi.handshakes import as_http, closing, denying, no_body
 from ratelimit.asgi.state import enter
 from ratelimit.errors import RateLimitExceeded
 
@@ -95,15 +95,12 @@ async def _answer_to(error: Exception, scope: Scope) -> list[Message]:
     """Return the response of the outermost middleware, or of none, to what is refused."""
     answer: list[Message] = []
 
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}
-
     async def send(message: Message) -> None:
         answer.append(message)
 
     room, _ = enter(scope)
     started = room.started
     asked = scope if scope["type"] == "http" else as_http(scope)
-    await (room.answers or _ANSWERS).refuse(error, asked, receive, send, room)
+    await (room.answers or _ANSWERS).refuse(error, asked, no_body, send, room)
     room.started = started
     return answer

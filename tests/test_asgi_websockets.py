@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.applications import Starlette
 from starlette.endpoints import WebSocketEndpoint
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
@@ -129,7 +130,11 @@ def test_nobody_can_be_charged() -> None:
 
 def test_an_answer_of_the_application() -> None:
     """`on_denied` answers a handshake as it answers a request, and gets the fields too."""
-    answer = PlainTextResponse("sorry", status_code=429)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        assert await Request(scope, receive).body() == b""
+        await PlainTextResponse("sorry", status_code=429)(scope, receive, send)
+
     app = RateLimitMiddleware(echo, rules=[everyone()], on_denied=answer)
     shaken(app)
     start, body = shaken(app)

@@ -216,7 +216,7 @@ def test_the_middleware_says_how_it_is_answered() -> None:
     assert "ratelimit" not in answer.headers
 
     async def sorry(scope: Any, receive: Any, send: Any) -> None:
-        assert (await receive())["type"] == "http.disconnect"
+        assert (await receive())["body"] == b""
         await PlainTextResponse("sorry", status_code=429)(scope, receive, send)
 
     app = FastAPI(dependencies=[Depends(limit(ONE))])

@@ -461,6 +461,20 @@ def test_decisions_are_at_hand(outside: bool) -> None:
     assert [client.get("/x").text for _ in range(2)] == ["9", "8"]
 
 
+def test_the_hook_of_the_middleware_hears_of_it() -> None:
+    """Each decision inside is told once, as soon as it is taken."""
+    heard: list[Any] = []
+    app = Starlette(routes=[Route("/x", limit().endpoint(awaits))])
+    app.add_middleware(
+        RateLimitMiddleware,
+        rules=None,
+        on_decision=lambda scope, limit, decision: heard.append((limit.name, decision.allowed)),
+    )
+    client = TestClient(app)
+    assert [client.get("/x").status_code for _ in range(2)] == [200, 429]
+    assert heard == [("inner", True), ("inner", False)]
+
+
 def test_messages_of_websockets_that_are_limited_inside() -> None:
     """Handshakes by a decorator and messages by the middleware go together."""
     inner = limit(TEN)

@@ -33,6 +33,11 @@ def as_http(scope: Scope) -> Scope:
     return {**scope, "method": "GET", "type": "http"}
 
 
+async def no_body() -> Message:
+    """Receive what comes with a handshake, for what answers HTTP requests."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 def denying(scope: Scope, send: Send) -> Send:
     """Return a `send` that denies a handshake with a response.
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
 
-_LIMITED = ("http", "websocket")
-
 
 class RateLimitMiddleware:
     """Limit the requests to an ASGI application.
@@ -115,13 +113,9 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
-        kind = scope["type"]
-        if kind not in _LIMITED:
-            await self._pass(scope, receive, send)
-            return
         rules = self._set if self._book.rules is self._seen else self._read()
-        if kind == "websocket":
-            await self._sockets.serve(self.app, rules, scope, receive, send)
+        if scope["type"] != "http":
+            await self._pass(rules, scope, receive, send)
             return
         room, outermost = enter(scope, self._hook, self._answers)
         plan = rules.plan_of(scope)
@@ -140,8 +134,11 @@ class RateLimitMiddleware:
                 raise
             await self._answers.refuse(error, scope, receive, send, room)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is neither a request nor a WebSocket."""
+    async def _pass(self, rules: RuleSet, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket, and pass on what is no request either."""
+        if scope["type"] == "websocket":
+            await self._sockets.serve(self.app, rules, scope, receive, send)
+            return
         if scope["type"] == "lifespan" and self._closes:
             send = self._closing(send)
         await self.app(scope, receive, send)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.answers import REFUSED
-from ratelimit.asgi.handshakes import as_http, as_request, closing, denying
+from ratelimit.asgi.handshakes import as_http, as_request, closing, denying, no_body
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.settling import Settlement
@@ -113,7 +113,7 @@ class Sockets:
         tell = self._answers.telling(scope, socket.send, room) if outermost else socket.send
         try:
             if plan is not None and not await self._holding.decide(plan, asked, room, listener):
-                await self._answers.deny(plan, as_http(scope), receive, deny, room)
+                await self._answers.deny(plan, as_http(scope), no_body, deny, room)
                 return
             incoming = self._messages.of(asked, room, socket)
             if plan is not None and plan.counts:
@@ -128,6 +128,6 @@ class Sockets:
             if socket.accepted:
                 await socket.end(error)
             else:
-                await self._answers.refuse(error, as_http(scope), receive, deny, room)
+                await self._answers.refuse(error, as_http(scope), no_body, deny, room)
         finally:
             listener.close()
