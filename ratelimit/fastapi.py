@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from fastapi import routing
@@ -80,8 +81,8 @@ def document_limits(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         schema = build()
         for path, method in _limited(app):
-            operation = schema["paths"][path][method.lower()]
-            operation.setdefault("responses", {}).setdefault("429", RESPONSES[429])
+            operation = schema["paths"].get(path, {}).get(method.lower(), {})
+            operation.setdefault("responses", {}).setdefault("429", deepcopy(RESPONSES[429]))
         return schema
 
     vars(app)["openapi"] = openapi

@@ -24,7 +24,7 @@ _ANSWERS = Answers("draft-11", "all", "problem", None)
 """How it is answered where no middleware is outside."""
 
 _HANDLERS = "starlette.exception_handlers"
-_OF_THE_BODY = ("content-type", "content-length")
+_OF_THE_BODY = {"content-type", "content-length"}
 
 
 class Refused(HTTPException):
@@ -41,9 +41,12 @@ class Refused(HTTPException):
     """
 
     def __init__(self, error: Exception, answer: Sequence[Message], accepted: bool) -> None:
-        fields = ((name.decode(), value.decode()) for name, value in answer[0]["headers"])
-        headers = {name: value for name, value in fields if name not in _OF_THE_BODY}
-        super().__init__(answer[0]["status"], headers=headers)
+        start = answer[0]
+        fields = {
+            name.decode().lower(): value.decode("latin-1") for name, value in start["headers"]
+        }
+        headers = {name: fields[name] for name in fields.keys() - _OF_THE_BODY}
+        super().__init__(start["status"], headers=headers)
         self.accepted = accepted
         self._messages = [closing(error)] if accepted else answer
 

@@ -4,7 +4,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from itertools import count
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -21,6 +21,7 @@ from ratelimit.asgi.protocol import Scope
 from ratelimit.asgi.rules import Test, Unknown
 from ratelimit.asgi.stores import Stores
 from ratelimit.decision import Decision
+from ratelimit.decorator import _colour
 from ratelimit.quota import whole
 from ratelimit.refusals import refusal_of
 from ratelimit.stores.base import AsyncStore
@@ -47,8 +48,8 @@ class RateLimit:
     outside, it tells what was decided in the fields of every response, and what its rules have
     charged for a request that is denied here is given back.
 
-    One object is one limit, wherever it is used: a request that comes by it twice, as it is a
-    dependency of the application and of the route, is charged once.
+    One object is one limit, wherever it is used. As a dependency of the application and of the
+    route at once it is charged once a request.
 
     Every function gets the ASGI scope of the request, and may be a coroutine function.
 
@@ -160,9 +161,8 @@ class RateLimit:
         """
         if isinstance(endpoint, type):
             return self._class(endpoint)
-        if not inspect.isroutine(endpoint) or not inspect.signature(endpoint).parameters:
-            raise TypeError(f"an endpoint is a function of a request, or a class: not {endpoint!r}")
-        awaits = inspect.iscoroutinefunction(endpoint)
+        _check_endpoint(endpoint)
+        awaits, _ = _colour(endpoint)
 
         @wraps(endpoint)
         async def limited(*args: Any, **options: Any) -> Any:
@@ -213,6 +213,13 @@ def _named(
             "or leave out the store"
         )
     return {f"limit-{next(_unnamed)}": limits}
+
+
+def _check_endpoint(endpoint: Any) -> None:
+    """Refuse what no request can be given to, or what yields its response."""
+    is_function = inspect.isroutine(endpoint) or isinstance(endpoint, partial)
+    if not is_function or not inspect.signature(endpoint).parameters or _colour(endpoint)[1]:
+        raise TypeError(f"an endpoint is a function of a request, or a class: not {endpoint!r}")
 
 
 def _connection_of(endpoint: object, given: Iterable[object]) -> HTTPConnection:

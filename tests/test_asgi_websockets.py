@@ -428,6 +428,16 @@ def test_each_connection_has_a_count_of_its_own() -> None:
     assert [conversed(app, *map(text, "abc")).texts for _ in range(2)] == [["a", "b"]] * 2
 
 
+def test_a_connection_is_forgotten_when_it_ends() -> None:
+    """However many come and go, their counts don't pile up; those of subjects stay."""
+    store = MemoryStore(clock=Clock())
+    limits = [MessageLimit("own", TWO), MessageLimit("client", TEN, key=client_ip())]
+    app = RateLimitMiddleware(echo, rules=None, messages=limits, store=store)
+    for _ in range(5):
+        conversed(app, *map(text, "abc"))
+    assert len(store) == 1
+
+
 def test_a_subject_has_one_count() -> None:
     """With a key all connections of a client share its limit."""
     app = talking(MessageLimit("chat", TWO, key=client_ip(), policy="drop"))

@@ -468,6 +468,35 @@ def test_websockets_are_not_accepted(outside: bool) -> None:
     assert denied.value.json()["violated-policies"] == ["inner"]
 
 
+def test_the_decorator_of_starlette() -> None:
+    """It limits endpoints of both colours that take the request, and leaves their parameters."""
+    app, inner = FastAPI(), limit(TWO)
+
+    @app.get("/async/{item}")
+    @inner.endpoint
+    async def awaits(item: int, request: Request) -> int:
+        return item
+
+    @app.get("/sync/{item}")
+    @inner.endpoint
+    def blocks(item: int, request: Request) -> int:
+        return item
+
+    client = TestClient(app)
+    assert [client.get(path).json() for path in ("/async/1", "/sync/2")] == [1, 2]
+    assert client.get("/sync/x").status_code == 422
+    assert_limited(client.get("/sync/3"), by="inner")
+
+
+def test_a_schema_of_the_application() -> None:
+    """What an application leaves out of its own schema isn't told of."""
+    app = application(limit())
+    app.get("/x")(lambda: None)
+    vars(app)["openapi"] = lambda: {"paths": {"/other": {}}}
+    document_limits(app)
+    assert app.openapi() == {"paths": {"/other": {}}}
+
+
 def test_overridden_in_tests() -> None:
     """`dependency_overrides` takes a limit for what it is: a dependency."""
     inner = limit(ONE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,6 +218,30 @@ def test_without_an_application() -> None:
         TestClient(router).get("/x")
 
 
+def yields(request: Request) -> Any:
+    """Yield what no endpoint of Starlette's may."""
+    yield "x"
+
+
+def test_a_partial_function() -> None:
+    """It is an endpoint of Starlette's as well, of either colour."""
+
+    async def greet(word: str, request: Request) -> PlainTextResponse:
+        return PlainTextResponse(word)
+
+    def part(word: str, request: Request) -> PlainTextResponse:
+        return PlainTextResponse(word)
+
+    inner = limit(TWO)
+    routes = [
+        Route("/a", inner.endpoint(partial(greet, "hello"))),
+        Route("/b", inner.endpoint(partial(part, "goodbye"))),
+    ]
+    client = TestClient(application(*routes))
+    assert [client.get(path).text[:7] for path in ("/a", "/b")] == ["hello", "goodbye"]
+    assert client.get("/a").status_code == 429
+
+
 def test_an_endpoint_that_is_called_without_a_request() -> None:
     """It can't be told what to limit."""
     endpoint: Any = limit().endpoint(awaits)
@@ -268,6 +293,7 @@ def test_named_limits_in_one_store_share_their_states() -> None:
         (lambda: limit().endpoint(wrong(5)), TypeError),
         (lambda: limit().endpoint(wrong(lambda: None)), TypeError),
         (lambda: limit().endpoint(wrong(int)), TypeError),
+        (lambda: limit().endpoint(yields), TypeError),
         (lambda: limit().endpoint(wrong(PlainTextResponse("x"))), TypeError),
     ],
 )

@@ -13,6 +13,7 @@ from ratelimit.asgi.matching import RuleSet
 from ratelimit.asgi.rules import Rule, check_names
 from ratelimit.asgi.state import Room
 from ratelimit.errors import RateLimitExceeded
+from ratelimit.stores.base import Ask
 from ratelimit.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ratelimit.asgi.holding import Holding
     from ratelimit.asgi.keys import Key
     from ratelimit.asgi.plan import Plan
-    from ratelimit.asgi.protocol import Message, Receive, Scope
+    from ratelimit.asgi.protocol import Message, Scope
     from ratelimit.asgi.rules import Test, Unknown
     from ratelimit.asgi.sockets import Socket
     from ratelimit.asgi.stores import Stores
@@ -138,16 +139,16 @@ class MessageLimits:
             lambda rule: stores.local if rule.name in local else stores.of(rule),
         )
 
-    def of(self, scope: Scope, room: Room, socket: Socket) -> Receive:
-        """Return what an application receives with by a WebSocket with such a scope."""
+    def inlet(self, scope: Scope, room: Room, socket: Socket) -> Inlet | None:
+        """Return what lets in what comes by a WebSocket with such a scope, if it is limited."""
         plan = self._set.plan_of(scope) if self.names else None
-        return socket.receive if plan is None else _Inlet(self, plan, scope, room, socket).receive
+        return None if plan is None else Inlet(self, plan, scope, room, socket)
 
 
-class _Inlet:
+class Inlet:
     """What the limits of one WebSocket let in, message by message."""
 
-    __slots__ = ("_limits", "_plan", "_room", "_scope", "_socket")
+    __slots__ = ("_key", "_limits", "_plan", "_room", "_scope", "_socket")
 
     def __init__(
         self, limits: MessageLimits, plan: Plan, scope: Scope, room: Room, socket: Socket
@@ -155,7 +156,8 @@ class _Inlet:
         self._limits = limits
         self._plan = plan
         self._room = room
-        self._scope = {**scope, _CONNECTION: f"connection:{next(_connections)}"}
+        self._key = f"connection:{next(_connections)}"
+        self._scope = {**scope, _CONNECTION: self._key}
         self._socket = socket
 
     async def receive(self) -> Message:
@@ -169,6 +171,12 @@ class _Inlet:
                 return message
             if not self._drops(refusal):
                 return await self._socket.end(refusal)
+
+    async def close(self) -> None:
+        """Forget what was counted for the connection alone."""
+        for limit, decision in self._room.entries:
+            if decision.key == limit.prefix + self._key:
+                await limit.store.reset_all([Ask(limit.ledger, decision.key, 0)])
 
     async def _decide(self, message: Message) -> Exception | None:
         """Decide on a message; what it is refused for, if it is."""

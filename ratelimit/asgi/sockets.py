@@ -110,12 +110,13 @@ class Sockets:
         deny = denying(scope, socket.send)
         asked = as_request(scope)
         plan = rules.plan_of(asked)
+        inlet = self._messages.inlet(asked, room, socket)
+        incoming = socket.receive if inlet is None else inlet.receive
         tell = self._answers.telling(scope, socket.send, room) if outermost else socket.send
         try:
             if plan is not None and not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, as_http(scope), no_body, deny, room)
                 return
-            incoming = self._messages.of(asked, room, socket)
             if plan is not None and plan.counts:
                 await Settlement(plan, room, tell).serve(app, scope, incoming)
             else:
@@ -131,3 +132,5 @@ class Sockets:
                 await self._answers.refuse(error, as_http(scope), no_body, deny, room)
         finally:
             listener.close()
+            if inlet is not None:
+                await inlet.close()
