@@ -46,6 +46,8 @@ class Holding:
             StoreError: The store can't decide.
 
         """
+        if plan.is_plain:
+            return await plan.decide(scope, room)
         if plan.waits:
             room.add(scope, await self._hit(plan, scope, listener))
             if not all(decision for _, decision in room.entries):
