@@ -86,7 +86,7 @@ class Checkpoint:
             await give_back_calmly(room.entries)
             raise
         finally:
-            room.entries += here.entries
+            room.take_over(here)
         if not allowed:
             await give_back_calmly(room.entries)
             raise RateLimitExceeded(here.decision)

@@ -61,6 +61,10 @@ class Room:
             except Exception:
                 _logger.exception("on_decision failed for the limit %r", limit.name)
 
+    def take_over(self, other: Room) -> None:
+        """Keep what was decided in another room, whose hook has heard of it."""
+        self.entries += other.entries
+
     def renew(self, scope: Scope, entries: Sequence[Entry]) -> None:
         """Do what `add` does, and forget what the same limits have decided before.
 
