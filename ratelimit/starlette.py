@@ -114,14 +114,14 @@ class RateLimit:
             )
             for each, algorithm in _named(limits, name, store).items()
         ]
-        self._stores = Stores(store, on_error, nodes)
-        self.checkpoint = Checkpoint(rules, self._stores, whole(max_waiting, "max_waiting", 0))
+        stores = Stores(store, on_error, nodes)
+        self.checkpoint = Checkpoint(rules, stores, whole(max_waiting, "max_waiting", 0))
         """What decides, whatever the framework is."""
 
     @property
     def stores(self) -> tuple[AsyncStore, ...]:
         """The stores that states are kept in."""
-        return self._stores.all
+        return self.checkpoint.stores.all
 
     async def __call__(self, connection: HTTPConnection) -> Decision:
         """Charge a request or a handshake; the decision, if it is allowed.
@@ -175,7 +175,7 @@ class RateLimit:
 
     async def aclose(self) -> None:
         """Close the store. A store that was handed in is closed too; twice does no harm."""
-        await self._stores.aclose()
+        await self.checkpoint.stores.aclose()
 
     def _class(self, kind: type) -> type:
         """Return a class of endpoints, limited."""

@@ -52,12 +52,17 @@ class Checkpoint:
     """
 
     def __init__(self, rules: Iterable[RoutedRule], stores: Stores, max_waiting: int) -> None:
-        bound = [BoundRule(rule, stores.of(rule)) for rule in checked(rules)]
-        self._plan = Plan(bound)
+        self._rules = checked(rules)
         self._holding = Holding(max_waiting)
+        self._exempt = AllowAll().open(self._rules[0].name, _WITHOUT_END)
         self.is_open = False
         """Whether it lets everything pass."""
-        self._exempt = AllowAll().open(bound[0].rule.name, _WITHOUT_END)
+        self.keep_in(stores)
+
+    def keep_in(self, stores: Stores) -> None:
+        """Keep states in these stores from now on."""
+        self.stores = stores
+        self._plan = Plan([BoundRule(rule, stores.of(rule)) for rule in self._rules])
 
     async def enter(self, scope: Scope) -> Decision:
         """Charge a request, and hold it back for as long as it has to wait.

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from ratelimit.asgi.answers import REFUSED
 from ratelimit.asgi.listening import Deaf
 from ratelimit.asgi.matching import RuleSet
-from ratelimit.asgi.rules import Rule, check_names
+from ratelimit.asgi.rules import Rule
 from ratelimit.asgi.state import Room
 from ratelimit.errors import RateLimitExceeded
 from ratelimit.stores.base import Ask
 from ratelimit.waiting import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.asgi.holding import Holding
@@ -117,31 +117,25 @@ class MessageLimits:
     """The limits on messages, on their stores.
 
     Args:
-        limits: The limits; the order makes no difference.
+        limits: The limits, checked.
         stores: Where states are kept.
         holding: Where messages wait.
 
-    Raises:
-        TypeError: One of them is no `MessageLimit`.
-        ValueError: Two have one name.
-
     """
 
-    def __init__(self, limits: Iterable[MessageLimit], stores: Stores, holding: Holding) -> None:
-        every = _checked(limits)
-        self.names = {limit.name for limit in every}
+    def __init__(self, limits: Sequence[MessageLimit], stores: Stores, holding: Holding) -> None:
         self.holding = holding
-        self.dropping = {limit.name for limit in every if limit.policy == "drop"}
+        self.dropping = {limit.name for limit in limits if limit.policy == "drop"}
         """The names of those that drop what they deny."""
-        local = {limit.name for limit in every if limit.key is None}
+        local = {limit.name for limit in limits if limit.key is None}
         self._set = RuleSet(
-            [limit.rule for limit in every],
+            [limit.rule for limit in limits],
             lambda rule: stores.local if rule.name in local else stores.of(rule),
         )
 
     def inlet(self, scope: Scope, room: Room, socket: Socket) -> Inlet | None:
         """Return what lets in what comes by a WebSocket with such a scope, if it is limited."""
-        plan = self._set.plan_of(scope) if self.names else None
+        plan = self._set.plan_of(scope)
         return None if plan is None else Inlet(self, plan, scope, room, socket)
 
 
@@ -219,13 +213,17 @@ def _of_message(
     return lambda scope: cost(scope[_MESSAGE])
 
 
-def _checked(limits: Iterable[MessageLimit]) -> tuple[MessageLimit, ...]:
-    """Return the limits, all of them on messages and each with a name of its own."""
+def checked_limits(limits: Iterable[MessageLimit]) -> tuple[MessageLimit, ...]:
+    """Return the limits, all of them limits on messages.
+
+    Raises:
+        TypeError: One of them is no `MessageLimit`.
+
+    """
     if isinstance(limits, MessageLimit) or not isinstance(limits, Iterable):
         raise TypeError(f"messages are a list of message limits, not {limits!r}")
     every = tuple(limits)
     for limit in every:
         if not isinstance(limit, MessageLimit):
             raise TypeError(f"a limit on messages is a MessageLimit, not {limit!r}")
-    check_names(limit.name for limit in every)
     return every

@@ -8,7 +8,7 @@ from ratelimit.asgi.answers import REFUSED, Answers
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
-from ratelimit.asgi.messages import MessageLimits
+from ratelimit.asgi.messages import MessageLimits, checked_limits
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.rules import check_names
@@ -96,9 +96,8 @@ class RateLimitMiddleware:
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
-        limits = MessageLimits(messages, self._stores, self._holding)
-        check_names((*limits.names, *(rule.name for rule in self.rules)))
-        self._sockets = Sockets(self._answers, self._holding, limits, on_decision)
+        self._messages = checked_limits(messages)
+        check_names([rule.name for rule in self.rules] + [limit.name for limit in self._messages])
         self._read()
 
     @property
@@ -162,6 +161,8 @@ class RateLimitMiddleware:
         """Read the rules, which states are kept by name outlive."""
         self._seen = self._book.rules
         self._set = RuleSet(self._seen, self._stores.of)
+        limits = MessageLimits(self._messages, self._stores, self._holding)
+        self._sockets = Sockets(self._answers, self._holding, limits, self._hook)
         return self._set
 
     def _closing(self, send: Send) -> Send:
