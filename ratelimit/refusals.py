@@ -102,7 +102,7 @@ async def _answer_to(error: Exception, scope: Scope) -> list[Message]:
         answer.append(message)
 
     room, _ = enter(scope)
-    started = room.started
+    started, room.started = room.started, False
     asked = scope if scope["type"] == "http" else as_http(scope)
     await (room.answers or _ANSWERS).refuse(error, asked, no_body, send, room)
     room.started = started
