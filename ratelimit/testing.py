@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ratelimit.asgi import RateLimitMiddleware
 from ratelimit.asgi.checkpoint import Checkpoint
+from ratelimit.asgi.stores import Stores
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
 from ratelimit.limiter import Limiter
@@ -75,15 +76,15 @@ class Response(Protocol):
 
 @contextmanager
 def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
-    """Stop the time of limiters: they decide in memory, by the clock that is returned.
+    """Stop the time of limits: they decide in memory, by the clock that is returned.
 
     All of them begin as if never used, whatever their stores, and have their own states back
     afterwards. Whoever waits (`acquire`, the delay of a leaky bucket) still waits in real time.
-    Enter and leave it while nobody else uses the limiters.
+    Enter and leave it while nobody else uses them.
 
     Args:
-        limited: Limiters, and functions that `rate_limited` limits. Middleware has its time from
-            its store: give it `MemoryStore(clock=Clock())`.
+        limited: Limiters, functions that `rate_limited` limits, and a `RateLimit`. Middleware has
+            its time from its store: give it `MemoryStore(clock=Clock())`.
         now: The time, in microseconds since the epoch: the present if not given.
 
     Raises:
@@ -93,8 +94,9 @@ def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
     clock = Clock(time.time_ns() // 1_000 if now is None else now)
     store = MemoryStore(clock=clock)
     with ExitStack() as stack:
-        for limiter in [each for one in limited for each in _limiters(one)]:
-            stack.enter_context(_on(limiter, store))
+        for each in [each for one in limited for each in _checkpoints(one) or _limiters(one)]:
+            on = _behind if isinstance(each, Checkpoint) else _on
+            stack.enter_context(on(cast("Any", each), store))
         yield clock
 
 
@@ -255,6 +257,19 @@ def _on(limiter: Limiter | AsyncLimiter, memory: MemoryStore) -> Iterator[None]:
         _put(limiter, store, pages)
 
 
+@contextmanager
+def _behind(checkpoint: Checkpoint, memory: MemoryStore) -> Iterator[None]:
+    """Let a `RateLimit` decide on another store."""
+    stores = checkpoint._stores
+    checkpoint._stores = Stores(memory, "raise", 1)
+    checkpoint._read()
+    try:
+        yield
+    finally:
+        checkpoint._stores = stores
+        checkpoint._read()
+
+
 def _put(limiter: Limiter | AsyncLimiter, store: object, pages: Mapping[str, Any]) -> None:
     limiter._pages = dict(pages)
     limiter.store = cast("Any", store)
@@ -321,10 +336,13 @@ def _limiters(limited: object) -> list[Limiter | AsyncLimiter]:
 
 def _limiting(limited: object) -> Sequence[Limiting]:
     """Return what can be switched off in something."""
+    return _checkpoints(limited) or _middleware(limited) or _limiters(limited)
+
+
+def _checkpoints(limited: object) -> list[Checkpoint]:
+    """Return what decides in a `RateLimit`, if it is one."""
     checkpoint = getattr(limited, "checkpoint", None)
-    if isinstance(checkpoint, Checkpoint):
-        return [checkpoint]
-    return _middleware(limited) or _limiters(limited)
+    return [checkpoint] if isinstance(checkpoint, Checkpoint) else []
 
 
 def _middleware(app: object) -> list[RateLimitMiddleware]:
@@ -344,8 +362,9 @@ def _stores(limited: object) -> list[Store | AsyncStore | Any]:
     """Return the stores of something, or the store that it is."""
     if hasattr(limited, "hit_all"):
         return [limited]
-    if isinstance(getattr(limited, "checkpoint", None), Checkpoint):
-        return list(cast("Any", limited).stores)
+    checkpoints = _checkpoints(limited)
+    if checkpoints:
+        return [store for each in checkpoints for store in each.stores.all]
     middleware = _middleware(limited)
     if middleware:
         return [store for each in middleware for store in each.stores]

@@ -23,7 +23,7 @@ from ratelimit import FixedWindow, MemoryStore, RateLimitExceeded, rate_limited
 from ratelimit.asgi import MessageLimit, RateLimitMiddleware, Rule, client_ip, decisions
 from ratelimit.starlette import RateLimit
 from ratelimit.stores.memory import AsyncMemoryStore
-from ratelimit.testing import Clock, assert_allowed, assert_limited, forget_all, unlimited
+from ratelimit.testing import Clock, assert_allowed, assert_limited, forget_all, frozen, unlimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -533,3 +533,8 @@ def test_switched_off_and_forgotten_in_tests() -> None:
     assert [client.get("/x").status_code for _ in range(2)] == [200, 429]
     forget_all(inner)
     assert client.get("/x").status_code == 200
+    with frozen(inner) as clock:
+        assert [client.get("/x").status_code for _ in range(2)] == [200, 429]
+        clock.advance(60)
+        assert client.get("/x").status_code == 200
+    assert client.get("/x").status_code == 429

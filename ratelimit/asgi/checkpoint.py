@@ -53,16 +53,17 @@ class Checkpoint:
 
     def __init__(self, rules: Iterable[RoutedRule], stores: Stores, max_waiting: int) -> None:
         self._rules = checked(rules)
+        self._stores = stores
         self._holding = Holding(max_waiting)
         self._exempt = AllowAll().open(self._rules[0].name, _WITHOUT_END)
         self.is_open = False
         """Whether it lets everything pass."""
-        self.keep_in(stores)
+        self._read()
 
-    def keep_in(self, stores: Stores) -> None:
-        """Keep states in these stores from now on."""
-        self.stores = stores
-        self._plan = Plan([BoundRule(rule, stores.of(rule)) for rule in self._rules])
+    @property
+    def stores(self) -> Stores:
+        """Where states are kept."""
+        return self._stores
 
     async def enter(self, scope: Scope) -> Decision:
         """Charge a request, and hold it back for as long as it has to wait.
@@ -96,3 +97,7 @@ class Checkpoint:
             await give_back_calmly(room.entries)
             raise RateLimitExceeded(here.decision)
         return here.decision if here.entries else self._exempt.hit("exempt", 0)
+
+    def _read(self) -> None:
+        """Read the rules, which states are kept by name outlive."""
+        self._plan = Plan([BoundRule(rule, self._stores.of(rule)) for rule in self._rules])
