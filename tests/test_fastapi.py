@@ -9,9 +9,17 @@ from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.testclient import WebSocketDenialResponse
 
-from ratelimit import Decision, FixedWindow, MemoryStore, RateLimitExceeded, TokenBucket
+from ratelimit import (
+    Decision,
+    FixedWindow,
+    MemoryStore,
+    RateLimitExceeded,
+    StoreUnavailable,
+    TokenBucket,
+)
 from ratelimit.asgi import RateLimitMiddleware, Rule, charge, decisions, path_param, refund
 from ratelimit.fastapi import RESPONSES, RateLimit, document_limits
+from ratelimit.stores.memory import AsyncMemoryStore
 from ratelimit.testing import Clock, assert_allowed, assert_limited
 
 ONE = FixedWindow("1/minute")
@@ -279,28 +287,20 @@ def test_a_dependency_with_yield_sees_the_denial(outside: bool) -> None:
 
 
 class Gone:
-    """A store that is gone, for one process's memory to stand in for."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
+    """A store elsewhere that is gone."""
 
     def open(self, name: str, algorithm: Any) -> Any:
         """Return a ledger that fails."""
-        ledger = self.store.open(name, algorithm)
+        ledger = AsyncMemoryStore(MemoryStore()).open(name, algorithm)
+        failing: Any = self.fail
+        ledger.hit = failing
+        return ledger
 
-        class Failing:
-            name, algorithm, degraded = ledger.name, ledger.algorithm, False
-            hit = self.hit_all
-
-        return Failing()
-
-    async def hit_all(self, *asked: Any) -> Any:
+    async def fail(self, *asked: Any) -> Any:
         """Fail."""
-        from ratelimit import StoreUnavailable
-
         raise StoreUnavailable("the server is gone")
 
-    peek_all = charge_all = refund_all = reset_all = hit_all
+    hit_all = peek_all = charge_all = refund_all = reset_all = fail
 
     async def aclose(self) -> None:
         """Do nothing."""

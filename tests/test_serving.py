@@ -1,15 +1,16 @@
-"""WebSockets over real connections, of each implementation that uvicorn has."""
+"""WebSockets over real connections, of each implementation that uvicorn has, and a real Redis."""
 
 from __future__ import annotations
 
 import json
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -19,9 +20,11 @@ from websockets.sync.client import connect
 from ratelimit import FixedWindow, TokenBucket
 from ratelimit.asgi import MessageLimit, RateLimitMiddleware, Rule, client_ip
 from ratelimit.starlette import RateLimit
+from ratelimit.stores.redis import AsyncRedisStore
+from tests.conftest import PATIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.websockets import WebSocket
 
@@ -61,7 +64,14 @@ def application(*limits: RateLimit, **options: Any) -> Any:
     endpoint: Any = echo
     for limit in limits:
         endpoint = limit.endpoint(endpoint)
-    app = Starlette(routes=[WebSocketRoute("/ws", endpoint)])
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        for limit in limits:
+            await limit.aclose()
+
+    app = Starlette(routes=[WebSocketRoute("/ws", endpoint)], lifespan=lifespan)
     if options:
         app.add_middleware(RateLimitMiddleware, **options)
     return app
@@ -81,7 +91,7 @@ def test_a_handshake_that_is_denied(ws: str, where: str) -> None:
     with served(app, ws) as address:
         with connect(f"{address}/ws") as client:
             client.send("a")
-            assert client.recv() == "a"
+            assert client.recv(timeout=PATIENT) == "a"
             fields = client.response.headers if client.response else {}
             assert fields.get("ratelimit-policy") == (
                 '"all";q=1;w=86400' if where == "middleware" else None
@@ -95,6 +105,31 @@ def test_a_handshake_that_is_denied(ws: str, where: str) -> None:
         assert json.loads(response.body or b"")["violated-policies"] == ["all"]
 
 
+def test_limits_of_two_processes_share_a_store(ports: Callable[[str], int]) -> None:
+    """Middleware, routes and messages count together, wherever they are, in one Redis."""
+    url = f"redis://127.0.0.1:{ports('redis-6.2')}"
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+
+    def process() -> Any:
+        store = AsyncRedisStore(url, deadline=PATIENT)
+        inner = RateLimit(FixedWindow("3/day"), name="inner", store=store)
+        rules = [Rule("outer", FixedWindow("9/day"), key=client_ip())]
+        messages = [MessageLimit("chat", FixedWindow("4/day"), key=client_ip())]
+        return application(inner, rules=rules, store=store, messages=messages)
+
+    with served(process(), "wsproto") as one, served(process(), "wsproto") as other:
+        for address in (one, other, one):
+            with connect(f"{address}/ws") as client:
+                client.send("a")
+                assert client.recv(timeout=PATIENT) == "a"
+        with pytest.raises(InvalidStatus) as denied:
+            connect(f"{other}/ws")
+        headers = denied.value.response.headers
+        assert headers["ratelimit-policy"] == '"outer";q=9;w=86400, "inner";q=3;w=86400'
+        assert '"inner";r=0;' in headers["ratelimit"]
+
+
 @every_implementation
 def test_messages_that_are_too_many(ws: str) -> None:
     """The client is closed with 1008 and the reason, and the server goes on."""
@@ -103,7 +138,7 @@ def test_messages_that_are_too_many(ws: str) -> None:
         for _ in range(2):
             with connect(f"{address}/ws") as client:
                 client.send("a")
-                assert client.recv() == "a"
+                assert client.recv(timeout=PATIENT) == "a"
                 client.send("b")
                 with pytest.raises(ConnectionClosed) as closed:
                     client.recv()
