@@ -118,11 +118,6 @@ class RateLimit:
         self.checkpoint = Checkpoint(rules, stores, whole(max_waiting, "max_waiting", 0))
         """What decides, whatever the framework is."""
 
-    @property
-    def stores(self) -> tuple[AsyncStore, ...]:
-        """The stores that states are kept in."""
-        return self.checkpoint.stores.all
-
     async def __call__(self, connection: HTTPConnection) -> Decision:
         """Charge a request or a handshake; the decision, if it is allowed.
 

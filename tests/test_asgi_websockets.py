@@ -33,7 +33,7 @@ from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore
 from tests.applications import ONE, Broken, everyone, limited, statuses
 from tests.conftest import Clock, wrong
-from tests.sockets import Peer, data, echo, fate, shake, shaken, text
+from tests.sockets import Peer, data, echo, fate, handshake, shake, shaken, text
 from tests.virtual import run
 
 if TYPE_CHECKING:
@@ -334,6 +334,32 @@ def test_sending_after_a_limit_has_closed() -> None:
     peer = conversed(middleware, text("a"), text("b"))
     assert len(errors) == 1
     assert [each["type"] for each in peer.heard].count("websocket.close") == 1
+
+
+def test_a_client_that_has_gone_is_not_closed() -> None:
+    """A server that can't send any more is no error, and the application learns that it is over."""
+    ends: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        ends.extend([(await receive())["type"] for _ in range(3)])
+
+    async def scenario() -> None:
+        saying = iter([{"type": "websocket.connect"}, text("a"), text("b")])
+
+        async def receive() -> Any:
+            return next(saying)
+
+        async def send(message: Any) -> None:
+            if message["type"] == "websocket.close":
+                raise OSError
+
+        middleware = talking(MessageLimit("chat", ONE))
+        middleware.app = app
+        await middleware(handshake(), receive, send)
+
+    asyncio.run(scenario())
+    assert ends == ["websocket.connect", "websocket.receive", "websocket.disconnect"]
 
 
 def test_messages_that_are_too_many_are_dropped(clock: Clock) -> None:

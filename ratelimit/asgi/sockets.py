@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.answers import REFUSED
@@ -76,8 +77,10 @@ class Socket:
         if isinstance(error, StoreError):
             _logger.error("a rate limit could not be checked: %s", error)
         close = closing(error)
-        await self.send(close)
+        self.over = True
         self._last = {**close, "type": "websocket.disconnect"}
+        with suppress(OSError):  # the client has gone meanwhile
+            await self._send(close)
         return self._last
 
 
