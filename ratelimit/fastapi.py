@@ -89,12 +89,11 @@ def document_limits(app: FastAPI) -> None:
 
 
 def _limited(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Give path and method of each operation in the schema that has a limit."""
+    """Give path and method of each operation that has a limit."""
     for route in _routes(app):
-        is_told = getattr(route, "include_in_schema", False) and getattr(route, "methods", None)
         dependant: Dependant | None = getattr(route, "dependant", None)
-        if is_told and dependant is not None and _has_limit(dependant.dependencies):
-            for method in route.methods:
+        if dependant is not None and _has_limit(dependant.dependencies):
+            for method in getattr(route, "methods", None) or ():
                 yield route.path_format, method
 
 

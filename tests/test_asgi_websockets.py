@@ -229,6 +229,13 @@ def test_nested_middlewares_tell_handshakes_together() -> None:
     assert shaken(outer)[1]["code"] == 1008
 
 
+def test_the_outer_one_says_how_it_is_told() -> None:
+    """A middleware inside adds its decisions, and not its fields."""
+    inner = RateLimitMiddleware(echo, rules=[Rule("inner", TEN, key="k")], headers="x-ratelimit")
+    (accept,) = shaken(limited(Rule("outer", TEN, key="k"), app=inner))
+    assert [name for name, _ in accept["headers"]] == [b"ratelimit", b"ratelimit-policy"]
+
+
 def test_a_handshake_that_does_not_count() -> None:
     """`count_if` sees an accept as 101, a close before it as 403, and a response as it is."""
     seen: list[int] = []
@@ -334,6 +341,25 @@ def test_sending_after_a_limit_has_closed() -> None:
     peer = conversed(middleware, text("a"), text("b"))
     assert len(errors) == 1
     assert [each["type"] for each in peer.heard].count("websocket.close") == 1
+
+
+def test_exceeded_when_a_limit_has_closed() -> None:
+    """It can't be told any more either, and nothing is sent twice."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        raise exceeded()
+
+    async def scenario() -> Peer:
+        middleware = talking(MessageLimit("chat", ONE))
+        middleware.app = app
+        peer = Peer(middleware, text("a"), text("b"))
+        with pytest.raises(RateLimitExceeded):
+            await peer.task
+        return peer
+
+    heard = asyncio.run(scenario()).heard
+    assert [each["type"] for each in heard].count("websocket.close") == 1
 
 
 def test_a_client_that_has_gone_is_not_closed() -> None:

@@ -14,12 +14,13 @@ from starlette.background import BackgroundTask
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from ratelimit import FixedWindow, MemoryStore, RateLimitExceeded, rate_limited
+from ratelimit import FixedWindow, MemoryStore, RateLimitExceeded, StoreUnavailable, rate_limited
 from ratelimit.asgi import MessageLimit, RateLimitMiddleware, Rule, client_ip, decisions
 from ratelimit.starlette import RateLimit
 from ratelimit.stores.memory import AsyncMemoryStore
@@ -68,6 +69,30 @@ def limiting(*rules: Rule, **options: Any) -> Middleware:
 def wrong(value: Any) -> Any:
     """Return what a type checker would refuse, to see it refused at run time."""
     return value
+
+
+class Gone:
+    """A store elsewhere that is gone."""
+
+    def open(self, name: str, algorithm: Any) -> Any:
+        """Return a ledger that fails."""
+        ledger = AsyncMemoryStore(MemoryStore()).open(name, algorithm)
+        ledger.hit = wrong(self.fail)
+        return ledger
+
+    async def fail(self, *asked: Any) -> Any:
+        """Fail."""
+        raise StoreUnavailable("the server is gone")
+
+    hit_all = peek_all = charge_all = refund_all = reset_all = fail
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    """Fail to answer a denial."""
+    raise ValueError
 
 
 async def awaits(request: Request) -> PlainTextResponse:
@@ -187,7 +212,10 @@ def test_an_accepted_websocket_is_closed(outside: bool) -> None:
         async def on_receive(self, websocket: WebSocket, data: str) -> None:
             await websocket.send_text(data)
 
-    client = TestClient(application(WebSocketRoute("/ws", Chat), outside=outside))
+    app = Starlette(routes=[WebSocketRoute("/ws", Chat)])
+    if outside:
+        app.add_middleware(RateLimitMiddleware, rules=None, on_denied=failing)
+    client = TestClient(app)
     with client.websocket_connect("/ws") as socket:
         socket.send_text("a")
         assert socket.receive_text() == "a"
@@ -240,6 +268,61 @@ def test_a_partial_function() -> None:
     client = TestClient(application(*routes))
     assert [client.get(path).text[:7] for path in ("/a", "/b")] == ["hello", "goodbye"]
     assert client.get("/a").status_code == 429
+
+
+@pytest.mark.parametrize(
+    "refusing",
+    [
+        {"algorithm": FixedWindow("2/day"), "cost": lambda scope: 3},
+        {"key": lambda scope: None, "unknown": "deny"},
+        {"algorithm": lambda scope: None},
+        {"store": wrong(Gone()), "on_error": "raise"},
+    ],
+)
+def test_what_was_charged_before_is_given_back(refusing: dict[str, Any]) -> None:
+    """Whatever refuses a request, and also if nobody answers it."""
+    before = limit(TEN, name="before")
+    options = {"algorithm": TEN, "store": MemoryStore(), **refusing}
+    inner = RateLimit(options.pop("algorithm"), name="inner", **options)
+
+    async def ask(*limits: RateLimit) -> int:
+        scope: Any = {"type": "http", "method": "GET", "client": None, "headers": []}
+        decisions = [await each(HTTPConnection(scope)) for each in limits]
+        return decisions[0].remaining
+
+    async def scenario() -> int:
+        for _ in range(3):
+            with pytest.raises(Exception, match=r"inner|gone"):
+                await ask(before, inner)
+        return await ask(before)
+
+    assert asyncio.run(scenario()) == 9
+
+
+def test_retry_after_is_there_once() -> None:
+    """Also where the middleware sends no other fields."""
+    app = Starlette(routes=[Route("/x", limit().endpoint(awaits))])
+    app.add_middleware(RateLimitMiddleware, rules=None, headers="none")
+    client = TestClient(app)
+    client.get("/x")
+    assert client.get("/x").headers.get_list("retry-after") == ["40"]
+
+
+def test_an_answer_of_the_middleware_that_is_not_wanted() -> None:
+    """A handler inside answers instead, and the middleware tells as if nothing had been said."""
+    sorry = PlainTextResponse("sorry", status_code=429)
+
+    async def mine(request: Request, error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("mine", status_code=429)
+
+    routes = [Route("/x", limit().endpoint(awaits))]
+    app = Starlette(routes=routes, exception_handlers={RateLimitExceeded: mine})
+    app.add_middleware(RateLimitMiddleware, rules=None, on_denied=sorry)
+    client = TestClient(app)
+    client.get("/x")
+    answer = client.get("/x")
+    assert answer.text == "mine"
+    assert assert_limited(answer, by="inner") == 40
 
 
 def test_an_endpoint_that_is_called_without_a_request() -> None:
