@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ratelimit.asgi import RateLimitMiddleware
+from ratelimit.asgi.checkpoint import Checkpoint
 from ratelimit.asgi.stores import Stores
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.decision import Decision
@@ -29,6 +30,9 @@ _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _PARAMETERS = r'((?:\s*;\s*[a-z*][\w.*-]*(?:=(?:"[^"]*"|[^;,"]+))?)*)'
 _ITEM = re.compile(rf"{_TEXT}{_PARAMETERS}(?:\s*,\s*(?=\S)|\s*$)")
 _OLDER = ("ratelimit-remaining", "x-ratelimit-remaining")
+
+Limiting = Limiter | AsyncLimiter | RateLimitMiddleware | Checkpoint
+"""What can be switched off."""
 
 _switching = Lock()
 _wanted: Counter[int] = Counter()
@@ -79,8 +83,8 @@ def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
     Enter and leave it while nobody else uses them.
 
     Args:
-        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, or an
-            application that has some.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimit`, a
+            `RateLimitMiddleware`, or an application that has some.
         now: The time, in microseconds since the epoch: the present if not given.
 
     Raises:
@@ -91,7 +95,7 @@ def frozen(*limited: object, now: int | None = None) -> Iterator[Clock]:
     store = MemoryStore(clock=clock)
     with ExitStack() as stack:
         for each in [each for one in limited for each in _limiting(one)]:
-            on = _behind if isinstance(each, RateLimitMiddleware) else _on
+            on = _on if isinstance(each, Limiter | AsyncLimiter) else _behind
             stack.enter_context(on(cast("Any", each), store))
         yield clock
 
@@ -104,8 +108,8 @@ def unlimited(*limited: object) -> Iterator[None]:
     charged before can still be given back, and keys can be reset.
 
     Args:
-        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, or an
-            application that has some.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimit`, a
+            `RateLimitMiddleware`, or an application that has some.
 
     Raises:
         TypeError: One of them is something else.
@@ -121,8 +125,8 @@ def forget_all(*limited: object) -> None:
     """Forget all keys, as if they had never been used: between two tests.
 
     Args:
-        limited: Limiters, functions that `rate_limited` limits, a `RateLimitMiddleware`, an
-            application that has some, or stores; all of them in memory.
+        limited: Limiters, functions that `rate_limited` limits, a `RateLimit`, a
+            `RateLimitMiddleware`, an application that has some, or stores; all of them in memory.
 
     Raises:
         TypeError: One of them is something else, or keeps its states elsewhere.
@@ -254,16 +258,19 @@ def _on(limiter: Limiter | AsyncLimiter, memory: MemoryStore) -> Iterator[None]:
 
 
 @contextmanager
-def _behind(middleware: RateLimitMiddleware, memory: MemoryStore) -> Iterator[None]:
-    """Let a middleware decide on another store."""
-    stores = middleware._stores
-    middleware._stores = Stores(memory, "raise", 1)
-    middleware._read()
+def _behind(limiting: RateLimitMiddleware | Checkpoint, memory: MemoryStore) -> Iterator[None]:
+    """Let a middleware or a `RateLimit` decide on another store."""
+    stores = limiting._stores
+    _keep_in(limiting, Stores(memory, "raise", 1))
     try:
         yield
     finally:
-        middleware._stores = stores
-        middleware._read()
+        _keep_in(limiting, stores)
+
+
+def _keep_in(limiting: RateLimitMiddleware | Checkpoint, stores: Stores) -> None:
+    limiting._stores = stores
+    limiting._read()
 
 
 def _put(limiter: Limiter | AsyncLimiter, store: object, pages: Mapping[str, Any]) -> None:
@@ -275,7 +282,7 @@ def _put(limiter: Limiter | AsyncLimiter, store: object, pages: Mapping[str, Any
 
 
 @contextmanager
-def _off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> Iterator[None]:
+def _off(limiting: Limiting) -> Iterator[None]:
     """Switch something off for as long as anybody wants it to be."""
     who = id(limiting)
     with _switching:
@@ -292,7 +299,10 @@ def _off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> Iterator[Non
                 _switch_on(limiting)
 
 
-def _switch_off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
+def _switch_off(limiting: Limiting) -> None:
+    if isinstance(limiting, Checkpoint):
+        limiting.is_open = True
+        return
     if isinstance(limiting, RateLimitMiddleware):
         kind = type(limiting)
         limiting.__class__ = type(kind.__name__, (kind,), {"__call__": _pass})
@@ -301,7 +311,10 @@ def _switch_off(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
     _put(limiting, off(limiting.store), limiting._pages)
 
 
-def _switch_on(limiting: Limiter | AsyncLimiter | RateLimitMiddleware) -> None:
+def _switch_on(limiting: Limiting) -> None:
+    if isinstance(limiting, Checkpoint):
+        limiting.is_open = False
+        return
     if isinstance(limiting, RateLimitMiddleware):
         limiting.__class__ = _kind_of(limiting)
         return
@@ -327,9 +340,15 @@ def _limiters(limited: object) -> list[Limiter | AsyncLimiter]:
     return found
 
 
-def _limiting(limited: object) -> Sequence[Limiter | AsyncLimiter | RateLimitMiddleware]:
+def _limiting(limited: object) -> Sequence[Limiting]:
     """Return what can be switched off in something."""
-    return _middleware(limited) or _limiters(limited)
+    return _checkpoints(limited) or _middleware(limited) or _limiters(limited)
+
+
+def _checkpoints(limited: object) -> list[Checkpoint]:
+    """Return what decides in a `RateLimit`, if it is one."""
+    checkpoint = getattr(limited, "checkpoint", None)
+    return [checkpoint] if isinstance(checkpoint, Checkpoint) else []
 
 
 def _middleware(app: object) -> list[RateLimitMiddleware]:
@@ -349,6 +368,9 @@ def _stores(limited: object) -> list[Store | AsyncStore | Any]:
     """Return the stores of something, or the store that it is."""
     if hasattr(limited, "hit_all"):
         return [limited]
+    checkpoints = _checkpoints(limited)
+    if checkpoints:
+        return [store for each in checkpoints for store in each.stores.all]
     middleware = _middleware(limited)
     if middleware:
         return [store for each in middleware for store in each.stores]

@@ -151,6 +151,13 @@ def test_the_decision_is_left_in_the_scope() -> None:
     assert scope["state"]["other"] == 1
 
 
+def test_no_rules_at_all() -> None:
+    """A middleware without rules limits nothing, and answers for the limits inside."""
+    app = RateLimitMiddleware(ok, rules=None)
+    assert (app.rules, ask(app).headers) == ((), {"x-app": "1"})
+    assert ask(RateLimitMiddleware(raising(exceeded()), rules=None)).status == 429
+
+
 def test_a_request_that_matches_no_rule() -> None:
     """It is passed on without a word."""
     app = limited(everyone(methods=["post"]))
@@ -349,7 +356,8 @@ def test_long_header_values_are_hashed() -> None:
         (lambda: limited(everyone(), everyone()), ValueError),
         (lambda: limited(wrong(ONE)), TypeError),
         (lambda: RateLimitMiddleware(ok, rules=wrong(everyone())), TypeError),
-        (lambda: RateLimitMiddleware(ok, rules=wrong(None)), TypeError),
+        (lambda: RateLimitMiddleware(ok, rules=wrong(5)), TypeError),
+        (lambda: RateLimitMiddleware(ok, rules=[]), ValueError),
         (lambda: RateLimitMiddleware(ok, rules=[everyone()], store="x://"), ValueError),
     ],
 )
@@ -539,9 +547,9 @@ def test_only_the_first_message_is_touched_and_copied() -> None:
     assert [name for name, _ in sent[1]["headers"]] == [b"ratelimit", b"ratelimit-policy"]
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something"])
+@pytest.mark.parametrize("kind", ["lifespan", "something"])
 def test_other_scopes_pass_untouched(kind: str) -> None:
-    """What isn't an HTTP request reaches the application with the very same objects."""
+    """What is neither a request nor a WebSocket has the very same objects in the application."""
     seen: list[Any] = []
 
     async def app(*given: Any) -> None:

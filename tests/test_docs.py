@@ -61,6 +61,26 @@ def test_every_link_leads_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_example_of_fastapi_limits():
+    """It allows five searches a second, charges what an answer took, and closes a loud chat."""
+    app = runpy.run_path(str(ROOT / "examples/fastapi_app.py"))["app"]
+    with TestClient(app) as client:
+        headers = {"x-api-key": "secret"}
+        answers = [client.get("/search?q=cats", headers=headers) for _ in range(12)]
+        assert answers[0].json() == {"query": "cats", "left": 4}
+        assert '"all";r=19;t=' in answers[0].headers["ratelimit"]
+        assert 429 in [answer.status_code for answer in answers]
+        assert client.post("/accounts").status_code == 201
+        assert client.post("/complete?prompt=abc").json() == {"answer": "cba", "left": 9996}
+        paths = client.get("/openapi.json").json()["paths"]
+        assert all("429" in each["responses"] for path in paths.values() for each in path.values())
+        with client.websocket_connect("/chat") as socket:
+            for _ in range(9):
+                socket.send_text("x")
+            said = [socket.receive()["type"] for _ in range(6)]
+        assert said == ["websocket.send"] * 5 + ["websocket.close"]
+
+
 def test_the_example_limits():
     """The example allows five searches a second, and tells what is left."""
     app = runpy.run_path(str(ROOT / "examples/starlette_app.py"))["app"]

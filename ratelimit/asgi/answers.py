@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 REFUSED = (RateLimitExceeded, StoreError, UnknownClient, NoAlgorithm, Crowded)
 """What keeps a request from being served."""
 
+_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _STATUSES = (429, 503)
 _UNCHECKED = "The rate limit could not be checked; try again later."
 
@@ -68,14 +69,14 @@ class Answers:
         self._denied = fielding.denied
 
     def telling(self, scope: Scope, send: Send, room: Room) -> Send:
-        """Return a `send` that adds the fields to the start of the response.
+        """Return a `send` that adds the fields to the start of the response, or to an accept.
 
         It is asked for when the request has been decided on.
         """
         timing = self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start" and not room.started:
+            if message["type"] in _STARTS and not room.started:
                 room.started = True
                 told = room.told
                 if told:
@@ -92,7 +93,7 @@ class Answers:
         Fields that the application has set itself are left alone.
         """
         headers = list(message.get("headers", ()))
-        waits = waits_of(told, scope) if message["status"] in _STATUSES else None
+        waits = waits_of(told, scope) if message.get("status") in _STATUSES else None
         names = self._names
         for name, _ in headers:
             if name.lower() in names:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ratelimit.asgi.limit import Entry
-    from ratelimit.asgi.listening import Listener
+    from ratelimit.asgi.listening import Deaf, Listener
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Scope
     from ratelimit.asgi.state import Room
@@ -37,7 +37,7 @@ class Holding:
         """How many are held back now."""
         self._lines: Lines[AsyncPlace] = Lines()
 
-    async def decide(self, plan: Plan, scope: Scope, room: Room, listener: Listener) -> bool:
+    async def decide(self, plan: Plan, scope: Scope, room: Room, listener: Listener | Deaf) -> bool:
         """Decide a plan as soon as all of its rules allow; whether they do in time.
 
         Raises:
@@ -46,6 +46,8 @@ class Holding:
             StoreError: The store can't decide.
 
         """
+        if plan.is_plain:
+            return await plan.decide(scope, room)
         before = len(room.entries)
         if plan.waits:
             entries = await self._hit(plan, scope, listener)
@@ -59,7 +61,7 @@ class Holding:
         await self._wait_out(ours, listener)
         return True
 
-    async def _hit(self, plan: Plan, scope: Scope, listener: Listener) -> list[Entry]:
+    async def _hit(self, plan: Plan, scope: Scope, listener: Listener | Deaf) -> list[Entry]:
         """Charge all parts as soon as all of them allow, or return why that is too late."""
         parts = await plan.parts(scope)
         patience = plan.patience(parts)
@@ -80,7 +82,7 @@ class Holding:
         finally:
             self._lines.leave(place)
 
-    async def _wait_out(self, entries: Sequence[Entry], listener: Listener) -> None:
+    async def _wait_out(self, entries: Sequence[Entry], listener: Listener | Deaf) -> None:
         """Wait for a turn; if it is given up before, it isn't charged."""
         delay = max((decision.delay for _, decision in entries), default=0)
         if not delay:
@@ -91,11 +93,11 @@ class Holding:
             await give_back_calmly(entries)
             raise
 
-    async def _sleep(self, seconds: float, listener: Listener) -> None:
+    async def _sleep(self, seconds: float, listener: Listener | Deaf) -> None:
         with self._held():
             await listener.wait_for(asyncio.sleep(seconds))
 
-    async def _turn(self, place: AsyncPlace, patience: float, listener: Listener) -> bool:
+    async def _turn(self, place: AsyncPlace, patience: float, listener: Listener | Deaf) -> bool:
         """Wait for the first place in the line; whether it was had in time."""
         try:
             with self._held():

@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_HEARD = 65_536
+_GONE = ("http.disconnect", "websocket.disconnect")
 
 
 class HungUp(Exception):
     """The client has hung up while its request was held back."""
+
+
+class Deaf:
+    """Waits where nobody may listen, as the application itself may be receiving."""
+
+    async def wait_for(self, something: Coroutine[object, object, T]) -> T:
+        """Wait for something."""
+        return await something
 
 
 class Listener:
@@ -77,7 +86,7 @@ class Listener:
         while self._listening and size <= _MOST_HEARD:
             message = await self._receive()
             self._heard.append(message)
-            if message["type"] == "http.disconnect":
+            if message["type"] in _GONE:
                 return True
             size += len(message.get("body", b""))
         return False

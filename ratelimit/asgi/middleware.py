@@ -11,10 +11,13 @@ from ratelimit.asgi.doubts import addresses_of, doubt_rules, doubt_server, doubt
 from ratelimit.asgi.holding import Holding
 from ratelimit.asgi.listening import HungUp, Listener
 from ratelimit.asgi.matching import RuleSet
+from ratelimit.asgi.messages import MessageLimits, checked_limits
 from ratelimit.asgi.paths import Slashes, merged
 from ratelimit.asgi.plan import give_back_calmly
 from ratelimit.asgi.rule_book import RuleBook
+from ratelimit.asgi.rules import check_names
 from ratelimit.asgi.settling import Settlement
+from ratelimit.asgi.sockets import Sockets
 from ratelimit.asgi.state import enter
 from ratelimit.asgi.stores import Stores
 from ratelimit.asgi.watching import Watch
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ratelimit.asgi.headers import Style, Tell
+    from ratelimit.asgi.messages import MessageLimit
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.problems import Body
     from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
@@ -45,12 +49,16 @@ class RateLimitMiddleware:
     is answered with 429, and with 503 if the store can't decide; one that is allowed is held back
     for as long as a leaky bucket says. What was decided, here or inside of the application, is
     told in the fields of the response, and at hand by `decisions(request)`. A `RateLimitExceeded`
-    that comes out of the application becomes a 429 too. CORS preflights and WebSockets aren't
-    counted.
+    that comes out of the application becomes a 429 too. CORS preflights aren't counted.
+
+    The handshake of a WebSocket is a GET to the rules. One that is denied is answered in the same
+    way, or closed where the server can't answer; what is raised after it was accepted closes it.
 
     Args:
         app: The application.
         rules: What is limited; the order makes no difference. A `RuleBook` can change them later.
+            With None it limits no requests itself, and tells what dependencies and decorators
+            inside have decided.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`). A
             `MemoryStore` of its own if not given. One opened from a URL is checked when the
             application starts up, and closed when it shuts down.
@@ -66,7 +74,8 @@ class RateLimitMiddleware:
             has one. What it answers with 429 gets the fields too.
         on_decision: A function that is called with the scope, the `Limit` and the `Decision` once
             for each decision, as soon as it is taken.
-        max_waiting: How many requests may be held back at once.
+        max_waiting: How many requests and messages may be held back at once.
+        messages: What is limited of the messages that come by WebSockets.
         slashes: How the application's router takes slashes: `"exact"`, or `"merged"` if `//search/`
             is `/search` to it, as to Litestar's. Rules and their functions see paths like that.
         server_timing: Whether responses tell in a `Server-Timing` field how long it took to decide,
@@ -74,7 +83,7 @@ class RateLimitMiddleware:
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is no rule, two have one name, or an argument can't be used.
+        ValueError: The rules are none, two have one name, or an argument can't be used.
 
     """
 
@@ -82,7 +91,7 @@ class RateLimitMiddleware:
         self,
         app: Application,
         *,
-        rules: Iterable[Rule] | RuleBook,
+        rules: Iterable[Rule] | RuleBook | None,
         store: AsyncStore | MemoryStore | str | None = None,
         on_error: OnError = "local",
         nodes: int = 1,
@@ -92,6 +101,7 @@ class RateLimitMiddleware:
         on_denied: Application | None = None,
         on_decision: Hook | None = None,
         max_waiting: int = 1000,
+        messages: Iterable[MessageLimit] = (),
         slashes: Slashes = "exact",
         server_timing: bool = False,
     ) -> None:
@@ -102,6 +112,8 @@ class RateLimitMiddleware:
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
+        self._messages = checked_limits(messages)
+        check_names([rule.name for rule in self.rules] + [limit.name for limit in self._messages])
         check_choice(slashes, Slashes, "slashes")
         self._merges = slashes == "merged"
         if not isinstance(server_timing, bool):
@@ -124,13 +136,13 @@ class RateLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or whatever else a server calls an application for."""
+        rules = self._set if self._book.rules is self._seen else self._read()
         if scope["type"] != "http":
-            await self._pass(scope, receive, send)
+            await self._pass(rules, scope, receive, send)
             return
-        room, outermost = enter(scope, self._hook)
+        room, outermost = enter(scope, self._hook, self._answers)
         if self._times:
             room.begun = perf_counter()
-        rules = self._set if self._book.rules is self._seen else self._read()
         asked = merged(scope) if self._merges else scope
         if self._watch is not None and not self._watch.goes_on(scope):
             self._watch = None
@@ -155,8 +167,16 @@ class RateLimitMiddleware:
                 raise
             await self._answers.refuse(error, scope, receive, send, room)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is no request."""
+    async def _pass(self, rules: RuleSet, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket, and pass on what is no request either."""
+        if scope["type"] == "websocket":
+            room, outermost = enter(scope, self._hook, self._answers)
+            if self._times:
+                room.begun = perf_counter()
+            asked = merged(scope) if self._merges else scope
+            serve = self._sockets.serve
+            await serve(self.app, rules, asked, scope, receive, send, room, outermost)
+            return
         if scope["type"] == "lifespan" and self._is_opened:
             send = self._living(send)
         await self.app(scope, receive, send)
@@ -189,6 +209,8 @@ class RateLimitMiddleware:
         """Read the rules, which states are kept by name outlive."""
         self._seen = self._book.rules
         self._set = RuleSet(self._seen, self._stores.of)
+        limits = MessageLimits(self._messages, self._stores, self._holding)
+        self._sockets = Sockets(self._answers, self._holding, limits)
         return self._set
 
     def _doubt(self) -> Watch | None:

@@ -18,16 +18,16 @@ class RuleBook:
     States are kept by the rules' names, so what was used stays used when the rules are replaced.
 
     Args:
-        rules: What is limited; the order makes no difference.
+        rules: What is limited; the order makes no difference. None if there is nothing yet.
 
     Raises:
         TypeError: One of them is no `Rule`.
-        ValueError: There is none, or two have one name.
+        ValueError: The list is empty, or two have one name.
 
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self.rules: tuple[Rule, ...] = checked(rules)
+    def __init__(self, rules: Iterable[Rule] | None) -> None:
+        self.rules: tuple[Rule, ...] = () if rules is None else checked(rules)
         """The rules as they are now; never changed, only replaced."""
 
     def replace(self, rules: Iterable[Rule]) -> None:

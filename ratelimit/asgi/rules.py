@@ -96,7 +96,7 @@ class Rule:
         if not isinstance(self.algorithm, Algorithm) and not _is_function(self.algorithm):
             raise TypeError(f"the rule {self.name!r} needs an algorithm, not {self.algorithm!r}")
         self._set("pattern", None if self.path is None else Path(self.path))
-        self._set("key", bound(self.key, self.pattern) if callable(self.key) else self._key())
+        self._set("key", self._key())
         self._check_cost()
         if self.methods is not None:
             self._set("methods", _upper(self.methods))
@@ -126,8 +126,8 @@ class Rule:
             return True
         return method == "HEAD" and "GET" in self.methods
 
-    def _key(self) -> str:
-        return check_key(self.key)
+    def _key(self) -> str | Key:
+        return bound(self.key, self.pattern) if callable(self.key) else check_key(self.key)
 
     def _within(self) -> Test:
         return within(cast("Iterable[str]", self.exempt), finder_of(self.key))
@@ -155,15 +155,26 @@ def checked(rules: Iterable[Rule]) -> tuple[Rule, ...]:
         raise TypeError(f"rules are a list of rules, not {rules!r}")
     every = tuple(rules)
     if not every:
-        raise ValueError("a RateLimitMiddleware needs at least one rule")
-    names: set[str] = set()
+        raise ValueError("at least one rule is needed")
     for rule in every:
         if not isinstance(rule, Rule):
             raise TypeError(f"a rule is a Rule, not {type(rule).__name__}: {rule!r}")
-        if rule.name in names:
-            raise ValueError(f"two rules have the name {rule.name!r}")
-        names.add(rule.name)
+    check_names(rule.name for rule in every)
     return every
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Check that each name is there once.
+
+    Raises:
+        ValueError: Two are the same.
+
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"two rules have the name {name!r}")
+        seen.add(name)
 
 
 def _check_name(name: object) -> None:

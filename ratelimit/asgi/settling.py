@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
     from ratelimit.asgi.state import Room
 
+_STARTS = ("http.response.start", "websocket.http.response.start")
+_HANDSHAKES = {"websocket.accept": 101, "websocket.close": 403}
+"""What the answers to a handshake are as statuses."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,8 +48,9 @@ class Settlement:
 
     async def _pass(self, message: Message) -> None:
         """Settle when the response starts, and pass every message on."""
-        if message["type"] == "http.response.start":
-            await self._settle(message)
+        response = _response_of(message)
+        if response is not None:
+            await self._settle(response)
         await self._send(message)
 
     async def _settle(self, response: Message) -> None:
@@ -62,6 +67,16 @@ class Settlement:
         await give_back_calmly(free)
         self._room.is_mixed = True
         self._room.entries += [await _looked_at_again(entry) for entry in free]
+
+
+def _response_of(message: Message) -> Message | None:
+    """Return the start of a response, or what the answer to a handshake is as one; else None."""
+    if message["type"] in _STARTS:
+        return message
+    if message["type"] not in _HANDSHAKES:
+        return None
+    status = _HANDSHAKES[message["type"]]
+    return {"type": "http.response.start", "status": status, "headers": []}
 
 
 def _response_to(error: Exception) -> Message:

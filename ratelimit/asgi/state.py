@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from ratelimit.asgi.doubts import doubt_twice
 from ratelimit.asgi.protocol import scope_of
+from ratelimit.decision import CombinedDecision
 from ratelimit.limits import taken_from
 from ratelimit.stores.base import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping, Sequence
 
+    from ratelimit.asgi.answers import Answers
     from ratelimit.asgi.limit import Entry, Limit
     from ratelimit.asgi.protocol import Connection, Scope
     from ratelimit.decision import Decision
@@ -37,12 +39,14 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = ("begun", "entries", "hook", "is_mixed", "started")
+    __slots__ = ("answers", "begun", "entries", "hook", "is_mixed", "started")
 
-    def __init__(self, hook: Hook | None = None) -> None:
+    def __init__(self, hook: Hook | None = None, answers: Answers | None = None) -> None:
         self.entries: list[Entry] = []
         """All of them, in the order in which they were taken."""
         self.hook = hook
+        self.answers = answers
+        """How the outermost middleware answers, if there is one."""
         self.begun: float | None = None
         """When the request came, by a clock that counts seconds, if that is told."""
         self.is_mixed = False
@@ -73,6 +77,22 @@ class Room:
             except Exception:
                 _logger.exception("on_decision failed for the limit %r", limit.name)
 
+    def take_over(self, other: Room) -> None:
+        """Keep what was decided in another room, whose hook has heard of it."""
+        self.is_mixed = True
+        if self.entries:
+            doubt_twice(self.entries, other.entries)
+        self.entries += other.entries
+
+    def renew(self, scope: Scope, entries: Sequence[Entry]) -> None:
+        """Do what `add` does, and forget what the same limits have decided before.
+
+        For what lasts and decides again and again, so that nothing piles up.
+        """
+        names = {limit.name for limit, _ in entries}
+        self.entries = [entry for entry in self.entries if entry[0].name not in names]
+        self.add(scope, entries)
+
     @property
     def latest(self) -> list[Entry]:
         """The last decision of each limit."""
@@ -85,8 +105,18 @@ class Room:
             return self.entries
         return [entry for entry in self.latest if not entry[0].shadow]
 
+    @property
+    def decision(self) -> Decision:
+        """All of them as one decision; there has to be one at least."""
+        entries = self.told or self.latest
+        if len(entries) == 1:
+            return entries[0][1]
+        return CombinedDecision({limit.name: decision for limit, decision in entries})
 
-def enter(scope: Scope, hook: Hook | None = None) -> tuple[Room, bool]:
+
+def enter(
+    scope: Scope, hook: Hook | None = None, answers: Answers | None = None
+) -> tuple[Room, bool]:
     """Return a request's room, and whether it is a new one."""
     state: MutableMapping[str, Room] | None = scope.get(STATE)
     if state is None:
@@ -94,7 +124,7 @@ def enter(scope: Scope, hook: Hook | None = None) -> tuple[Room, bool]:
     room = state.get(ROOM)
     if room is not None:
         return room, False
-    room = state[ROOM] = Room(hook)
+    room = state[ROOM] = Room(hook, answers)
     return room, True
 
 
@@ -122,7 +152,8 @@ async def charge(request: Scope | Connection, cost: int, name: str | None = None
     """Spend more on a request, whatever there is left: what is known only after the work.
 
     What goes beyond the limit is a debt, up to the algorithm's `max_debt`. If the response hasn't
-    started, it tells what is left afterwards.
+    started, it tells what is left afterwards. A WebSocket can be charged again and again: then
+    only the last charge of each limit can be given back.
 
     Args:
         request: A scope, or an object that has one, such as Starlette's `Request`.
@@ -139,7 +170,8 @@ async def charge(request: Scope | Connection, cost: int, name: str | None = None
     room, _ = enter(scope)
     limit, decision = _one(room.latest, name)
     (charged,) = await limit.store.charge_all([Ask(limit.ledger, decision.key, cost)])
-    room.add(scope, [(limit, charged)])
+    keep = room.renew if scope["type"] == "websocket" else room.add
+    keep(scope, [(limit, charged)])
     return charged
 
 

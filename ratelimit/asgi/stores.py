@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ratelimit.stores.fallback import AsyncFallbackStore
+from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from ratelimit.stores.opening import open_async_store
 
 if TYPE_CHECKING:
     from ratelimit.asgi.rules import Rule
     from ratelimit.stores.base import AsyncStore
-    from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
 
 
@@ -36,6 +36,7 @@ class Stores:
         self._nodes = nodes
         self._by_policy: dict[OnError, AsyncStore] = {}
         self._with(on_error)
+        self._local: AsyncStore | None = None
 
     def of(self, rule: Rule) -> AsyncStore:
         """Return the store of a rule.
@@ -54,9 +55,18 @@ class Stores:
         return self._with(rule.on_error)
 
     @property
+    def local(self) -> AsyncStore:
+        """A store in this process's memory: the first, if it is one."""
+        if self._local is None:
+            is_local = isinstance(self.first, AsyncMemoryStore)
+            self._local = self.first if is_local else AsyncMemoryStore(MemoryStore())
+        return self._local
+
+    @property
     def all(self) -> tuple[AsyncStore, ...]:
         """All that were opened."""
-        return tuple(dict.fromkeys(self._by_policy.values()))
+        local = () if self._local is None else (self._local,)
+        return tuple(dict.fromkeys((*self._by_policy.values(), *local)))
 
     async def aclose(self) -> None:
         """Close what was opened."""
