@@ -11,6 +11,8 @@ from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.limits import (
     asked_of,
     at_most,
+    check_names,
+    check_own,
     combined,
     in_line,
     line_of,
@@ -119,6 +121,7 @@ class AsyncLimiter:
             Whether anything could still be given back.
 
         Raises:
+            TypeError, ValueError: It is no decision, or another limiter's.
             StoreError: The store could not do it.
 
         """
@@ -244,6 +247,7 @@ class AsyncLimiter:
             raise
 
     async def _refund(self, decision: Decision, at_most: int | None) -> bool:
+        check_own(decision, self.limits)
         taken = taken_from(decision.limits.values(), at_most)
         return bool(taken) and await self.store.refund_all(taken)
 
@@ -256,6 +260,8 @@ class AsyncLimiter:
                 page = self.store.open(name, patient)
             one_key = of_limit(key, name, "key", self._alone)
             asks.append(Ask(page, one_key, of_limit(cost, name, "cost", self._alone)))
+        check_names(key, self.limits)
+        check_names(cost, self.limits)
         return asks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from ratelimit.forks import fork_safe
 
@@ -18,6 +18,14 @@ _taking = fork_safe(Lock())
 
 class Page(Protocol):
     """Where a decision was taken: one limit in one store."""
+
+    name: str
+    algorithm: Algorithm
+    degraded: bool
+
+
+class PlainPage(NamedTuple):
+    """A page of which only what it says is known, such as in another process."""
 
     name: str
     algorithm: Algorithm
@@ -156,6 +164,12 @@ class Decision:
             spent, self._spent = self.spent, 0
         return spent
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says, as an error does that leaves a process pool."""
+        page = PlainPage(self.page.name, self.page.algorithm, self.page.degraded)
+        parts = page, self.key, self.cost, self.allowed, self.now, self.reading, self.spent
+        return Decision.of, parts
+
     def __repr__(self) -> str:
         """Say what a reader of a log wants to know; the key isn't told."""
         return (
@@ -185,6 +199,11 @@ class DecisionInLine(Decision):
         self._spent = 0
         self._wait = wait
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says."""
+        made, parts = super().__reduce__()
+        return DecisionInLine, (made(*parts), self._wait)
+
     @property
     def retry_after_us(self) -> float:
         """`retry_after` in whole microseconds."""
@@ -209,6 +228,10 @@ class CombinedDecision(Decision):
         self.verdict = all(limits.values()), (), None
         self._spent = 0
         self._limits = limits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what each of them says."""
+        return CombinedDecision, (dict(self._limits),)
 
     @property
     def name(self) -> str:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from hashlib import blake2b
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.limiter import Limiter
+from ratelimit.limits import check_names, of_limit
 from ratelimit.stores.base import check_cost, check_key
 from ratelimit.waiting import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
 
-    from ratelimit.algorithms.base import Algorithm
     from ratelimit.limits import Costs, Keys, Limits
     from ratelimit.stores.base import AsyncStore, Store
 
@@ -35,8 +35,8 @@ _LONGEST = 128
 def rate_limited(
     limit: Limits | Limiter | AsyncLimiter,
     *,
-    key: str | Callable[..., Keys] | None = None,
-    cost: int | Callable[..., Costs] = 1,
+    key: Keys | Callable[..., Keys] | None = None,
+    cost: Costs | Callable[..., Costs] = 1,
     timeout: float | None = None,
     store: Store | AsyncStore | str | None = None,
     name: str | None = None,
@@ -54,8 +54,9 @@ def rate_limited(
         limit: An algorithm, a mapping of names to algorithms, or a limiter: an `AsyncLimiter`
             for what awaits, a `Limiter` for what doesn't.
         key: Who is charged: a text, or a function of the call's arguments (of a method, `self`
-            too). All who call the function share one key if not given.
-        cost: How much: a whole number, or a function of the call's arguments.
+            too). All who call the function share one key if not given. Of several limits each
+            can have a key of its own: then it is, or the function returns, a mapping.
+        cost: How much: a whole number, or a function of the call's arguments, in the same way.
         timeout: The seconds that a call may wait for its turn. None: it raises at once.
         store: Where states are kept, as for `Limiter`; each function has a `MemoryStore` of its
             own if not given.
@@ -80,8 +81,8 @@ class Decorator:
     """What `rate_limited` returns: it limits the function that it is called with."""
 
     limit: Limits | Limiter | AsyncLimiter
-    key: str | Callable[..., Keys] | None
-    cost: int | Callable[..., Costs]
+    key: Keys | Callable[..., Keys] | None
+    cost: Costs | Callable[..., Costs]
     timeout: float | None
     store: Store | AsyncStore | str | None
     name: str | None
@@ -116,8 +117,8 @@ class Decorator:
         self._check_named(function)
         awaits, yields = _colour(function)
         limiter = self._limiter(function, awaits)
-        _check_fits(self.cost, limiter.limits)
         key = check_key(_path(function, ":")) if self.key is None else self.key
+        _check_fits(key, self.cost, limiter)
         enter = _entrance(limiter.enter, _made(key), _made(self.cost), self.timeout)
         limited = _SHELLS[awaits, yields](function, enter)
         vars(limited)["limiter"] = limiter
@@ -156,7 +157,8 @@ def _check_limit(limit: object, store: object, name: object) -> None:
 def _check_given(given: object, check: Callable[[object], object], what: str) -> None:
     """Check a constant, or that a function doesn't need to be awaited."""
     if not callable(given):
-        check(given)
+        for one in given.values() if isinstance(given, Mapping) else (given,):
+            check(one)
     elif any(_colour(given)):
         raise TypeError(f"{what} comes from a function that returns it, not from {given!r}")
 
@@ -177,11 +179,17 @@ def _check_colour(
         )
 
 
-def _check_fits(cost: object, limits: Mapping[str, Algorithm]) -> None:
-    """Check that each limit admits a constant cost at some time."""
-    least = min(algorithm.max_cost for algorithm in limits.values())
-    if isinstance(cost, int) and cost > least:
-        raise ValueError(f"a cost of {cost} never fits a limit of {least}")
+def _check_fits(key: Any, cost: Any, limiter: Limiter | AsyncLimiter) -> None:
+    """Check that a constant key and cost are for the limits, which admit the cost at some time."""
+    for name, algorithm in limiter.limits.items():
+        if not callable(key):
+            of_limit(key, name, "key", limiter._alone)
+        if not callable(cost):
+            units = of_limit(cost, name, "cost", limiter._alone)
+            if units > algorithm.max_cost:
+                raise ValueError(f"a cost of {units} never fits a limit of {algorithm.max_cost}")
+    check_names(key, limiter.limits)
+    check_names(cost, limiter.limits)
 
 
 def _path(function: object, joint: str) -> str:

@@ -11,6 +11,8 @@ from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.limits import (
     asked_of,
     at_most,
+    check_names,
+    check_own,
     combined,
     in_line,
     line_of,
@@ -118,6 +120,7 @@ class Limiter:
             Whether anything could still be given back.
 
         Raises:
+            TypeError, ValueError: It is no decision, or another limiter's.
             StoreError: The store could not do it.
 
         """
@@ -239,6 +242,7 @@ class Limiter:
             raise
 
     def _refund(self, decision: Decision, at_most: int | None) -> bool:
+        check_own(decision, self.limits)
         taken = taken_from(decision.limits.values(), at_most)
         return bool(taken) and self.store.refund_all(taken)
 
@@ -251,6 +255,8 @@ class Limiter:
                 page = self.store.open(name, patient)
             one_key = of_limit(key, name, "key", self._alone)
             asks.append(Ask(page, one_key, of_limit(cost, name, "cost", self._alone)))
+        check_names(key, self.limits)
+        check_names(cost, self.limits)
         return asks
 
 

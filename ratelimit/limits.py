@@ -60,6 +60,33 @@ def line_of(key: Keys) -> Hashable:
     return tuple(sorted(key.items())) if isinstance(key, Mapping) else key
 
 
+def check_names(given: object, limits: Mapping[str, Algorithm]) -> None:
+    """Check that a mapping names no limit that there isn't.
+
+    Raises:
+        ValueError: It does.
+
+    """
+    if isinstance(given, Mapping) and not limits.keys() >= given.keys():
+        others = [name for name in given if name not in limits]
+        raise ValueError(f"there is no limit {others[0]!r}, only {', '.join(limits)}")
+
+
+def check_own(decision: object, limits: Mapping[str, Algorithm]) -> None:
+    """Check that a decision is one of a limiter's own.
+
+    Raises:
+        TypeError: It is no decision.
+        ValueError: It is another limiter's.
+
+    """
+    if not isinstance(decision, Decision):
+        raise TypeError(f"a decision is what hit returns, not {type(decision).__name__}")
+    if not limits.keys() >= decision.limits.keys():
+        names = ", ".join(decision.limits)
+        raise ValueError(f"the decision of {names} is another limiter's: here are {list(limits)}")
+
+
 def asked_of(asks: Iterable[Ask]) -> dict[str, int]:
     """Return how much is asked of each limit, checked."""
     return {page.name: check_cost(cost) for page, key, cost in asks if check_key(key)}

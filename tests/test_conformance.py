@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ratelimit.algorithms import (
     SlidingWindowCounter,
     TokenBucket,
 )
+from ratelimit.errors import RateLimitExceeded
 from tests.conftest import ALGORITHMS, wrong
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
     Make = Callable[..., Any]
 
 LIMIT = 5
+
+
+def face(decision: Any) -> list[tuple[Any, ...]]:
+    """Return all that a decision says."""
+    return [
+        (name, part.allowed, part.now, part.reading, part.spent, part.retry_after, part.delay)
+        for name, part in decision.limits.items()
+    ]
 
 
 def of_five(kind: type[Algorithm]) -> Algorithm:
@@ -190,6 +200,40 @@ def test_an_only_limit_takes_no_mapping(make_limiter: Make) -> None:
         with pytest.raises(TypeError, match="cost"):
             ask("ann", wrong({"user": 1}))
     assert limiter.peek("ann").remaining == LIMIT
+
+
+def test_a_limit_that_is_not_there(make_limiter: Make) -> None:
+    """A mapping that names a limit which isn't there is refused, and a stranger's decision."""
+    limiter = make_limiter({"a": FixedWindow("5/hour"), "b": TokenBucket("5/hour")})
+    other = make_limiter(FixedWindow("5/hour"), name="c")
+    with pytest.raises(ValueError, match="no cost for the limit 'b', only for "):
+        limiter.hit("k", {"a": 1, "bb": 1})
+    with pytest.raises(ValueError, match="there is no limit 'bb', only a, b"):
+        limiter.hit("k", {"a": 1, "b": 1, "bb": 1})
+    with pytest.raises(ValueError, match="there is no limit 'bb', only a, b"):
+        limiter.hit({"a": "k", "b": "k", "bb": "k"})
+    decision = other.hit("k")
+    with pytest.raises(ValueError, match="the decision of c is another limiter's"):
+        limiter.refund(decision)
+    assert other.refund(decision)
+    with pytest.raises(TypeError, match="a decision is what hit returns, not NoneType"):
+        limiter.refund(wrong(None))
+    with pytest.raises(TypeError, match="a cost is a whole number"):
+        limiter.reserve("k", wrong({"a": 1}))
+
+
+def test_a_decision_can_be_pickled(make_limiter: Make) -> None:
+    """What leaves a process says the same, and can be given back where the state is."""
+    limiter = make_limiter({"a": LeakyBucket("1/hour", 4), "b": SlidingLog("5/hour")})
+    decision = limiter.hit("k", 3)
+    for made in (decision, *decision.limits.values(), limiter.hit("k", 3)):
+        copied = pickle.loads(pickle.dumps(made))
+        assert face(copied) == face(made)
+        assert repr(copied) == repr(made)
+    error = pickle.loads(pickle.dumps(RateLimitExceeded(limiter.hit("k", 3))))
+    assert error.decision.denied == ("a", "b")
+    assert limiter.refund(pickle.loads(pickle.dumps(decision)))
+    assert limiter.peek("k").remaining == LIMIT
 
 
 def test_refunds_all_limits(make_limiter: Make) -> None:

@@ -19,6 +19,7 @@ from ratelimit.errors import RateLimitExceeded
 from ratelimit.limiter import Limiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
+from tests.conftest import wrong
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -618,6 +619,31 @@ def test_a_limit_that_is_none_is_refused(limit: Any) -> None:
     """What is no algorithm, mapping of them, or limiter is refused at decoration."""
     with pytest.raises((TypeError, ValueError), match="limit"):
         rate_limited(limit)(plain)
+
+
+def test_each_limit_has_a_constant_of_its_own() -> None:
+    """Of several limits each may have its key and cost, checked when the function is decorated."""
+    limits = {"calls": FixedWindow("9/hour"), "units": FixedWindow("5/hour")}
+
+    @rate_limited(limits, key={"calls": "a", "units": "b"}, cost={"calls": 1, "units": 3})
+    def work() -> None:
+        """Do nothing."""
+
+    work()
+    with pytest.raises(RateLimitExceeded) as caught:
+        work()
+    assert caught.value.decision.denied == ("units",)
+    for options, match in (
+        ({"cost": {"calls": 1, "units": 6}}, "a cost of 6 never fits a limit of 5"),
+        ({"cost": {"calls": 1}}, "no cost for the limit 'units'"),
+        ({"cost": {"calls": 1, "units": 1, "others": 1}}, "there is no limit 'others'"),
+        ({"key": {"calls": "a", "units": ""}}, "a key is not empty"),
+        ({"key": {"calls": "a", "units": "b", "others": "c"}}, "there is no limit 'others'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            rate_limited(limits, **wrong(options))(work)
+    with pytest.raises(TypeError, match="the only limit takes one cost"):
+        rate_limited(limits["units"], cost={"units": 1})(work)
 
 
 @pytest.mark.parametrize("function", [plain, awaiting])

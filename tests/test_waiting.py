@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 import time
 from math import inf, nan
@@ -177,7 +178,9 @@ def test_a_long_line_is_told_at_once(kind: type[Algorithm]) -> None:
         limiter.acquire("k", timeout=359)
     assert 359 < caught.value.decision.retry_after <= 360
     assert not caught.value.decision
-    assert "retry after 3" in str(caught.value)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value)
+    assert "retry after 3" in str(copied)
 
 
 def test_each_limit_has_its_line() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from ratelimit.decision import Decision
 from ratelimit.forks import fork_safe
 from ratelimit.quota import whole
-from ratelimit.stores.base import check_cost, check_key
+from ratelimit.stores.base import check_cost, check_key, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -106,6 +106,7 @@ class MemoryStore:
 
         Limits of one name and kind share their states, even where their numbers differ.
         """
+        check_name(name)
         with self.lock:
             shelf = self._shelves.setdefault((name, algorithm.kind), Shelf(algorithm, self.now()))
             shelf.horizon = max(shelf.horizon, algorithm.horizon)
@@ -173,9 +174,10 @@ class MemoryStore:
         with self.lock:
             now = self.now()
             for decision, cost in decisions:
-                key, shelf = decision.key, cast("MemoryLedger", decision.page).shelf
+                key, algorithm = decision.key, decision.page.algorithm
+                shelf = self._shelves[decision.page.name, algorithm.kind]
                 state = self.state_of(shelf, key, now)
-                after = decision.page.algorithm.refund(state, now, cost, decision.reading)
+                after = algorithm.refund(state, now, cost, decision.reading)
                 if after is not None:
                     self.keep(shelf, key, after, now)
                     given = True

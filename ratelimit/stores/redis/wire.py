@@ -138,6 +138,7 @@ class Limit:
 
     def __init__(self, prefix: str, page: Page) -> None:
         algorithm = page.algorithm
+        check_name(page.name)
         self._page = page
         self._form = _form("hit", [algorithm])
         self._head = f"{prefix}:{{"
