@@ -212,6 +212,9 @@ def test_other_errors_are_ours() -> None:
     """What the server says otherwise is passed on in an error of ours."""
     assert "could not decide: ERR what" in str(store_error(redis.ResponseError("ERR what")))
     assert "needs a password" in str(store_error(redis.AuthenticationError("no")))
+    for said in ("upstream failure", "no upstream host", "ERR Server closed the connection"):
+        assert store_error(redis.ResponseError(said)).kind == "connection"
+    assert store_error(redis.ResponseError("ERR Error: Script killed by user")).kind == "busy"
 
 
 def test_the_wrong_client_is_refused() -> None:

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
@@ -21,7 +22,7 @@ from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
-from ratelimit.stores.redis.connections import Template, is_quiet
+from ratelimit.stores.redis.connections import Template, async_template_of, is_quiet
 from ratelimit.stores.redis.replies import Replies
 from ratelimit.stores.redis.timed import TimedSocket
 from tests.conftest import PATIENT, Blocking, wrong
@@ -226,6 +227,23 @@ def test_words_while_idle(make: Any) -> None:
             time.sleep(0.05)
         assert limiter.hit("k")
         (limiter.close if isinstance(limiter, Limiter) else limiter.aclose)()
+
+
+def test_connections_over_tls_share_a_context() -> None:
+    """Certificates are read once, as that holds an event loop up."""
+    template = async_template_of("rediss://127.0.0.1", PATIENT)
+    assert template.connection().ssl_context is template.connection().ssl_context
+
+
+def test_more_was_read_over_tls_than_was_asked_for() -> None:
+    """Where bytes can't be looked at, those that were read already are."""
+    here, there = socket.socketpair()
+    with here, there:
+        timed = TimedSocket(here, time.monotonic() + PATIENT)
+        timed.is_plain = False
+        there.sendall(b"+one\r\n+two\r\n")
+        assert timed.exchange(b"") == b"one"
+        assert not is_quiet(SimpleNamespace(_sock=timed))
 
 
 @pytest.mark.parametrize("error", [OSError("reset"), redis.ConnectionError("closed")])

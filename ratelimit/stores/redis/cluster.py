@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -39,7 +40,8 @@ class Cluster(NamedTuple):
     def at(self, address: Address) -> Template:
         """Return how connections to a node are made."""
         host, port = address
-        return self.template._replace(options=self.template.options | {"host": host, "port": port})
+        options = self.template.options | {"host": host, "port": port}
+        return replace(self.template, options=options)
 
 
 def cluster_of(client: object, deadline: float) -> Cluster | None:

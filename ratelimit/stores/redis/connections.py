@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
@@ -25,17 +26,24 @@ if TYPE_CHECKING:
     from ratelimit.stores.redis.wire import Command
 
 
-class Template(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Template:
     """How a client makes its connections: where to, as whom, over TLS or not."""
 
     kind: type[Any]
     options: dict[str, Any]
     client: object
     """The client, which some kinds of connections lean on."""
+    tls: dict[str, Any] = field(default_factory=dict)
+    """What connections over TLS share: to read certificates holds an event loop up for 25 ms."""
 
     def connection(self) -> Any:
         """Return a connection that isn't open yet."""
-        return self.kind(**self.options)
+        connection = self.kind(**self.options)
+        context = getattr(connection, "ssl_context", None)
+        if context is not None:
+            connection.ssl_context = self.tls.setdefault("context", context)
+        return connection
 
 
 def template_of(client: object, deadline: float) -> Template:
@@ -162,8 +170,9 @@ def _look_of(connection: Any) -> Callable[[], Any]:
 
 def is_quiet(connection: Any) -> bool:
     """Say whether it is open, and holds nothing that nobody has asked for."""
-    if isinstance(connection._sock, TimedSocket) and connection._sock.is_plain:
-        return connection._sock.is_quiet()
+    sock = connection._sock
+    if isinstance(sock, TimedSocket) and (sock.is_plain or sock.has_more):
+        return sock.is_quiet()
     try:
         return not _look_of(connection)()
     except (OSError, RedisError):

@@ -57,6 +57,11 @@ class TimedSocket:
             raise exceptions.ConnectionError(str(error)) from error
         return reply
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more was read than was asked for."""
+        return bool(self._replies)
+
     def is_quiet(self) -> bool:
         """Say whether it is open, and holds nothing that nobody has asked for."""
         if self._replies:

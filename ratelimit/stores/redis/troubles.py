@@ -48,6 +48,7 @@ _NODE = Trouble(
 _ALONE = Trouble("topology", "is no node of a cluster: name it by redis://", passes=False)
 _TIMEOUT = Trouble("timeout", "did not answer in time")
 _CONNECTION = Trouble("connection", "can't be reached")
+_BUSY = Trouble("busy", "is busy with a script")
 _NONSENSE = Trouble("protocol", "answers as no Redis does: is it one?", passes=False)
 _OVERLOAD = Trouble("overload", "is asked by more than there are connections")
 
@@ -62,7 +63,8 @@ _BY_CODE = {
     "WRONGPASS": _REFUSED,
     "NOAUTH": _REFUSED,
     "unauthenticated": _REFUSED,
-    "BUSY": Trouble("busy", "is busy with another script"),
+    "BUSY": _BUSY,
+    "Script killed": _BUSY,
     "MISCONF": Trouble("full", "can't save its data and refuses writes"),
     "NOREPLICAS": Trouble("replicas", "has fewer replicas than it needs to take writes"),
     "LOADING": _LOADING,
@@ -72,6 +74,9 @@ _BY_CODE = {
     "access a non local key": _CLUSTER,
     "cluster support disabled": _ALONE,
     "max number of clients": Trouble("overload", "has as many clients as it takes"),
+    "Server closed": _CONNECTION,
+    "no upstream host": _CONNECTION,
+    "upstream failure": _CONNECTION,
 }
 """What an error means, by the code that it carries."""
 
