@@ -2,13 +2,19 @@
 -- and with it, modulo 2^52. So what hits have cost together is found by bisection.
 local turn = 4503599627370496
 
--- The time of a hit and its totals; nothing if there is none.
-local function entry(key, index)
-  local text = call('LINDEX', key, index)
-  if not text then return end
+-- How many entries are written at once: more than some thousands don't fit on Lua's stack.
+local at_once = 1000
+
+local function numbers_in(text, key)
   local time, before, total = match(text, '^(%d+) (%d+) (%d+)$')
   if not time then error(foreign(key), 0) end
   return time + 0, before + 0, total + 0
+end
+
+-- The time of a hit and its totals; nothing if there is none.
+local function entry(key, index)
+  local text = call('LINDEX', key, index)
+  if text then return numbers_in(text, key) end
 end
 
 local function entry_text(time, before, total)
@@ -126,15 +132,21 @@ function algorithm.refund(key, now, cost, args, reading)
   local taken = min(cost, spent)
   if time ~= moment or taken == 0 then return false end
   if log.head > 0 then call('LTRIM', key, log.head, -1) end
-  index, tail = index - log.head, tail - log.head
+  index = index - log.head
   call('LSET', key, index, entry_text(time, before, (total - taken) % turn))
-  for later = index + 1, tail - 1 do
-    time, before, total = entry(key, later)
-    call('LSET', key, later, entry_text(time, (before - taken) % turn, (total - taken) % turn))
+  local later = call('LRANGE', key, index + 1, -1)
+  call('LTRIM', key, 0, index)
+  for first = 1, #later, at_once do
+    local texts = {}
+    for i = first, min(first + at_once - 1, #later) do
+      time, before, total = numbers_in(later[i], key)
+      texts[#texts + 1] = entry_text(time, (before - taken) % turn, (total - taken) % turn)
+    end
+    call('RPUSH', key, unpack(texts))
   end
   if taken == spent then
     call('LSET', key, index, '')
-    call('LREM', key, -1, '')
+    call('LREM', key, 1, '')
   end
   return false, true
 end

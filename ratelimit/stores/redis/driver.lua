@@ -127,8 +127,8 @@ local function others()
     for _, command in ipairs({
       {'DEL', key}, {'SET', key, '', 'PX', '1000'}, {'PEXPIRE', key, '1000'}, {'GET', key},
       {'DEL', key}, {'RPUSH', key, 'a', 'b'}, {'PEXPIRE', key, '1000'}, {'LLEN', key},
-      {'LINDEX', key, '0'}, {'LSET', key, '0', 'c'}, {'LREM', key, '1', 'c'},
-      {'LTRIM', key, '0', '0'}, {'DEL', key},
+      {'LINDEX', key, '0'}, {'LRANGE', key, '0', '-1'}, {'LSET', key, '0', 'c'},
+      {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
     }) do
       call(unpack(command))
     end
