@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -26,5 +27,5 @@ def _renew() -> None:
         lock._at_fork_reinit()
 
 
-if hasattr(os, "register_at_fork"):
+with suppress(AttributeError):  # where there is no fork
     os.register_at_fork(after_in_child=_renew)

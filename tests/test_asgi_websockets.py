@@ -52,6 +52,15 @@ def test_a_handshake_counts_as_a_get() -> None:
     assert statuses(app, "/ws") == [429]
 
 
+def test_a_handshake_is_told_how_long_it_took_to_decide() -> None:
+    """`Server-Timing` is on what accepts and on what denies."""
+    rules = [everyone(ONE)]
+    app = RateLimitMiddleware(echo, rules=rules, server_timing=True, store=MemoryStore())
+    for _ in range(2):
+        fields = dict(shaken(app)[0]["headers"])
+        assert fields[b"server-timing"].startswith(b"ratelimit;dur=0.")
+
+
 def test_rules_for_other_methods_leave_handshakes_alone() -> None:
     """A rule for POST isn't for WebSockets."""
     app = limited(everyone(methods=["POST"]), app=echo)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ratelimit import decision
+from ratelimit import decision, forks
 from ratelimit.algorithms import TokenBucket
 from ratelimit.limiter import Limiter
 from ratelimit.stores import Breaker, FallbackStore
@@ -62,3 +62,11 @@ def test_a_lock_that_another_thread_holds(lock_of: Callable[[], Any]) -> None:
     forked.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_a_child_does_first() -> None:
+    """Every lock that is known is free afterwards, and those that are gone are forgotten."""
+    lock = forks.fork_safe(threading.Lock())
+    lock.acquire()
+    forks._renew()
+    assert lock.acquire(blocking=False)

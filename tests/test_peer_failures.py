@@ -123,7 +123,7 @@ def test_08_keys_without_expiry_pile_up(kind: type[Algorithm]) -> None:
     """Each key that is written has an expiry, whatever wrote it."""
     client = fakeredis.FakeRedis()
     limiter = Limiter(
-        {"a": kind("10/s"), "b": kind("5/h")}, store=RedisStore(client, deadline=PATIENT)
+        {"a": kind("10/m"), "b": kind("5/h")}, store=RedisStore(client, deadline=PATIENT)
     )
     limiter.hit("hit")
     limiter.charge("charge", 20)

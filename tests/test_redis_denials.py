@@ -234,6 +234,30 @@ def test_an_idle_log_among_several_is_recalled(client: redis.Redis, clock: Clock
     assert calls(client) == seen
 
 
+def test_a_log_of_several_that_does_not_tell(client: redis.Redis, clock: Clock) -> None:
+    """If a log among several can't tell what is left by now, the server is asked."""
+    limits = {"log": SlidingLog("3/10ms"), "day": FixedWindow("2/day")}
+    limiter = Limiter(limits, store=store_of(client, clock))
+    limiter.hit("k")
+    clock.advance(0.005)
+    limiter.hit("k")
+    assert limiter.hit("k").denied == ("day",)
+    seen = calls(client)
+    clock.advance(0.006)
+    assert limiter.hit("k").limits["log"].remaining == 2
+    assert calls(client) == seen + 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "cost", "known"), [(1, 1, True), (2, 1, False), (1, 2, False), (9, 9, True)]
+)
+def test_what_a_log_can_tell(asked: int, cost: int, known: bool) -> None:
+    """A log tells as long as one hit has to be forgotten, whichever cost it was asked for."""
+    log = SlidingLog("5/minute")
+    told = log.recall((5, 1_000_000, 2_000_000), asked, 3_000_000, cost)
+    assert (told is not None) is known
+
+
 def test_a_hot_key_is_denied_in_both_colours(client: redis.Redis) -> None:
     """Ten thousand denials of one key are a handful of calls."""
     port = client.connection_pool.connection_kwargs["port"]

@@ -197,6 +197,30 @@ def test_each_limit_has_its_line() -> None:
     assert waits["large"] == pytest.approx(3, abs=1)
 
 
+def test_a_task_that_never_fits_or_waits_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task is told at once that its cost never fits, and at its deadline that it was in vain."""
+
+    async def scenario() -> None:
+        limiter = AsyncLimiter(TokenBucket("1/hour", burst=3))
+        with pytest.raises(RateLimitExceeded, match="a cost of 4 never fits a limit of 3"):
+            await limiter.acquire("k", 4)
+        first = AsyncPlace("k", {"default": 1})
+        limiter._lines.join(first)
+        assert await limiter.acquire("k", timeout=0.01)
+
+        async def wait_in_vain(_: AsyncPlace, __: Deadline) -> bool:
+            await limiter.charge("k", 3)
+            return False
+
+        await limiter.reset("k")
+        monkeypatch.setattr(AsyncPlace, "wait", wait_in_vain)
+        with pytest.raises(RateLimitExceeded) as caught:
+            await limiter.acquire("k", timeout=0.01)
+        assert not caught.value.decision
+
+    asyncio.run(scenario())
+
+
 def test_who_never_fits_is_in_nobodys_way() -> None:
     """A cost that never fits, or that is none, isn't waited for in line."""
     limiter = Limiter({"a": TokenBucket("9/minute"), "b": TokenBucket("5/minute")})
