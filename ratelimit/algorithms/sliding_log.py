@@ -225,15 +225,15 @@ class SlidingLog(Windows):
         return used, first, last
 
     def decide(self, state: State, now: int, cost: int) -> Verdict:
-        used, first, last, times, head, totals = state
-        if cost == 1 and last <= now and now - first < self._period:
-            if used < self._limit:
-                if totals is None:
-                    times += now.to_bytes(8, byteorder)
-                    after: State = (used + 1, first, now, times, head, None)
-                    return True, after, after
-            elif used == self._limit:
+        if cost == 1 and state[2] <= now and now - state[1] < self._period:
+            used = state[0]
+            if used == self._limit:
                 return False, state, None
+            if used < self._limit and state[5] is None:
+                times = state[3]
+                times += now.to_bytes(8, byteorder)
+                after: State = (used + 1, state[1], now, times, state[4], None)
+                return True, after, after
         moment, log, brought_back = self._live(state, now)
         used = log.used if log else 0
         if not cost:

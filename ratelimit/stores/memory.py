@@ -349,11 +349,12 @@ def _hit_of(store: MemoryStore, ledger: MemoryLedger, shelf: Shelf) -> Hit:
             recent = shelf.recent
             if key in recent:
                 verdict = decide(recent[key], now, cost)
-                if verdict[2] is not None:
+                after = verdict[2]
+                if after is not None:
                     if now < shelf.turn_at:
-                        recent[key] = verdict[2]
+                        recent[key] = after
                     else:
-                        keep(shelf, key, verdict[2], now)
+                        keep(shelf, key, after, now)
             else:
                 verdict = decide(state_of(shelf, key, now), now, cost)
                 if verdict[2] is not None:
