@@ -82,7 +82,8 @@ def _lead(who: str, pairs: list[tuple[Measurement, Measurement]]) -> str:
     case = ", ".join(label(name, value) for name, value in other.labels.items() if name != "who")
     counts = Counter(other.metric for _, other in pairs)
     metrics = ", ".join(f"{metric} {count}" for metric, count in counts.items())
-    reason = peers.load(who).lighter
+    peer = peers.load(who)
+    reason = peer.lighter_in.get(own.suite, peer.lighter)
     return (
         f"* {who} does better than we do in {len(pairs)} of the numbers ({metrics}), most of all: "
         f"{own.metric}, {case}, {told(other.middle)} beside {told(own.middle)} {own.unit}."

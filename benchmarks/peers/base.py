@@ -96,6 +96,8 @@ class Peer(ABC):
     """How it is called."""
     lighter: ClassVar[str] = ""
     """Why it may take less than ours does, where it does: a sentence."""
+    lighter_in: ClassVar[Mapping[str, str]] = {}
+    """The same for a suite in which it is another reason."""
     frameworks: ClassVar[tuple[str, ...]] = (STARLETTE,)
     """What its application may be made with."""
     many_rules: ClassVar[bool] = False

@@ -76,6 +76,9 @@ class Limits(Peer):
         "It answers with a bool, and tells what is left "
         "and when by a second call; its Redis reads no clock."
     )
+    lighter_in = {
+        "footprint": "A thread of its own sweeps its keys all the time; ours go as new ones come."
+    }
     offers = {
         MEMORY: tuple(STRATEGIES),
         ASYNC_MEMORY: tuple(STRATEGIES),
