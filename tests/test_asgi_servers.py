@@ -41,6 +41,8 @@ def serving(kind: str) -> Iterator[str]:
     port = servers.free_port()
     if kind == "hypercorn":
         command = ["hypercorn", "tests.served:app", "--bind", f"127.0.0.1:{port}"]
+    elif kind == "granian":
+        command = ["granian", "tests.served:app", "--interface", "asgi", "--port", str(port)]
     else:
         command = [*UVICORN, str(port), *COMMANDS[kind]]
     with servers.process([sys.executable, "-m", *command], port, folder=ROOT):
@@ -61,7 +63,7 @@ def served() -> Iterator[Callable[[str], str]]:
         yield url_of
 
 
-@pytest.fixture(params=[*COMMANDS, "hypercorn"])
+@pytest.fixture(params=[*COMMANDS, "granian", "hypercorn"])
 def url(request: pytest.FixtureRequest, served: Callable[[str], str]) -> str:
     """Return the URL of each server in turn."""
     return served(request.param)
