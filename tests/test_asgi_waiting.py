@@ -106,6 +106,40 @@ def test_first_come_first_served(clock: Clock, limited: Any) -> None:
     assert times[:4] == sorted(times[:4])
 
 
+def test_a_turn_that_comes_too_late_is_refused_at_once(clock: Clock, limited: Any) -> None:
+    """Who is too far back in the line takes no place that others could wait in."""
+
+    async def ask() -> list[Any]:
+        rule = Rule("all", TokenBucket("1/second", burst=2), key=header("x-key"), wait=3)
+        app = limited(rule, max_waiting=4)
+        flood = [Client(app, headers=[(b"x-key", b"a")]) for _ in range(30)]
+        other = [Client(app, headers=[(b"x-key", b"b")]) for _ in range(3)]
+        answers = await asyncio.gather(*(client.task for client in flood + other))
+        waits = {answer.headers.get("retry-after") for answer in answers}
+        return [[answer.status for answer in answers], waits, flood[-1].answered_at]
+
+    statuses, waits, answered_at = run(clock, ask())
+    assert statuses == [200] * 5 + [429] * 25 + [200] * 3
+    assert waits == {None, "4"}
+    assert answered_at == 0
+
+
+def test_what_never_fits_does_not_wait_in_line(clock: Clock, limited: Any) -> None:
+    """It is refused at once, for ever, however many wait."""
+
+    async def ask() -> list[Any]:
+        def cost(scope: Any) -> int:
+            return len(scope["query_string"])
+
+        app = limited(everyone(TokenBucket("1/second", burst=2), cost=cost, wait=5))
+        clients = [Client(app, query_string=b"x" * size) for size in (2, 2, 3)]
+        answers = await asyncio.gather(*(client.task for client in clients))
+        assert "retry-after" not in answers[-1].headers
+        return [[answer.status for answer in answers], clients[-1].answered_at]
+
+    assert run(clock, ask()) == [[200, 200, 429], 0]
+
+
 def test_no_more_than_may_wait(clock: Clock, limited: Any) -> None:
     """When as many wait as may, the next is denied at once, and it holds nobody else up."""
 

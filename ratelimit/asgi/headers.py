@@ -8,7 +8,7 @@ reset, and `"x-ratelimit"` has them with an X and the reset in seconds of Unix t
 from __future__ import annotations
 
 from hashlib import blake2b
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from ratelimit.asgi.limit import LARGEST, seconds
@@ -167,10 +167,10 @@ def _window(decision: Decision) -> int:
 
 def _wait(limit: Notice, decision: Decision, scope: Scope) -> int | None:
     """Return how long a client is told to wait, each always the same."""
-    algorithm, cost = decision.page.algorithm, decision.cost
-    if cost > algorithm.max_cost:
+    wait_us = decision.retry_after_us
+    if wait_us == inf:
         return None
-    wait = seconds(algorithm.retry_after(decision.verdict[1], decision.now, cost))
+    wait = seconds(wait_us)
     if not limit.jitter:
         return wait
     host = (scope.get("client") or ("",))[0]

@@ -6,13 +6,14 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ratelimit.asgi.plan import give_back_calmly, hit
+from ratelimit.asgi.plan import give_back_calmly, hit, peek
+from ratelimit.limits import in_line, with_line
 from ratelimit.waiting import AsyncPlace, Deadline, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ratelimit.asgi.limit import Entry
+    from ratelimit.asgi.limit import Entry, Part
     from ratelimit.asgi.listening import Deaf, Listener
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Scope
@@ -64,15 +65,20 @@ class Holding:
     async def _hit(self, plan: Plan, scope: Scope, listener: Listener | Deaf) -> list[Entry]:
         """Charge all parts as soon as all of them allow, or return why that is too late."""
         parts = await plan.parts(scope)
-        patience = plan.patience(parts)
+        if any(part.cost > part.limit.algorithm.max_cost for part in parts):
+            return await hit(parts)
         loop = asyncio.get_running_loop()
-        end = loop.time() + patience
-        cost = max((part.cost for part in parts), default=0)
-        place = AsyncPlace((id(loop), plan.line(parts)), {"": cost})
+        end = loop.time() + plan.patience(parts)
+        asked = {part.limit.name: part.cost for part in parts if part.limit.name in plan.waits}
+        place = AsyncPlace((id(loop), plan.line(parts)), asked)
         try:
             self._lines.join(place)
-            if place.ahead and not await self._turn(place, patience, listener):
-                return await hit(parts)
+            if place.ahead:
+                entries = await _peek_in_line(parts, place)
+                if loop.time() + plan.wait_of(entries) > end:
+                    return entries
+                if not await self._turn(place, end - loop.time(), listener):
+                    return await hit(parts)
             while True:
                 entries = await hit(parts)
                 wait = plan.wait_of(entries)
@@ -101,7 +107,7 @@ class Holding:
         """Wait for the first place in the line; whether it was had in time."""
         try:
             with self._held():
-                return await listener.wait_for(place.wait(Deadline(patience)))
+                return await listener.wait_for(place.wait(Deadline(max(0, patience))))
         except Crowded:
             return False
 
@@ -114,3 +120,10 @@ class Holding:
             yield
         finally:
             self.held -= 1
+
+
+async def _peek_in_line(parts: Sequence[Part], place: AsyncPlace) -> list[Entry]:
+    """Ask for what is wanted by those in line, up to and with this one."""
+    wanted = {part.limit.name: part.cost for part in parts} | in_line(place)
+    entries = await peek([part.at_most(wanted[part.limit.name]) for part in parts])
+    return [(limit, with_line(decision, wanted, alone=True)) for limit, decision in entries]

@@ -112,6 +112,10 @@ class Part(NamedTuple):
     key: str
     cost: int
 
+    def at_most(self, cost: int) -> Part:
+        """Return the same with another cost, or as much as the limit ever admits."""
+        return self._replace(cost=min(cost, self.limit.algorithm.max_cost))
+
 
 def seconds(microseconds: float) -> int:
     """Round up to whole seconds, at least 1: clients that are told 0 ask in a loop."""

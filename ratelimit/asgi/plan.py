@@ -121,14 +121,10 @@ async def hit(parts: Sequence[Part]) -> list[Entry]:
         StoreError: A store can't decide.
 
     """
-    by_store: dict[AsyncStore, list[Part]] = {}
-    for part in parts:
-        by_store.setdefault(part.limit.store, []).append(part)
     entries: list[Entry] = []
     try:
-        for store, mine in by_store.items():
-            asks = [Ask(limit.ledger, key, cost) for limit, key, cost in mine]
-            decisions = await store.hit_all(asks)
+        for store, mine in _by_store(parts).items():
+            decisions = await store.hit_all(_asks(mine))
             entries += zip((part.limit for part in mine), decisions, strict=True)
             if not all(decisions):
                 break
@@ -139,6 +135,31 @@ async def hit(parts: Sequence[Part]) -> list[Entry]:
         raise
     await give_back_calmly(entries)
     return entries
+
+
+async def peek(parts: Iterable[Part]) -> list[Entry]:
+    """Say what `hit` would, and change nothing.
+
+    Raises:
+        StoreError: A store can't decide.
+
+    """
+    entries: list[Entry] = []
+    for store, mine in _by_store(parts).items():
+        decisions = await store.peek_all(_asks(mine))
+        entries += zip((part.limit for part in mine), decisions, strict=True)
+    return entries
+
+
+def _by_store(parts: Iterable[Part]) -> dict[AsyncStore, list[Part]]:
+    by_store: dict[AsyncStore, list[Part]] = {}
+    for part in parts:
+        by_store.setdefault(part.limit.store, []).append(part)
+    return by_store
+
+
+def _asks(parts: Iterable[Part]) -> list[Ask]:
+    return [Ask(limit.ledger, key, cost) for limit, key, cost in parts]
 
 
 async def give_back_calmly(entries: Iterable[Entry]) -> None:
