@@ -392,6 +392,27 @@ def test_a_node_that_stands_still_in_a_flood(whole: Cluster) -> None:
     assert len({id(error) for error in errors}) == 100
 
 
+def test_a_node_that_stands_still_keeps_nobody_from_others(whole: Cluster) -> None:
+    """What is asked of several nodes is asked at once, whichever of them answers first."""
+    keys = dict(zip("abc", whole.one_key_each(), strict=True))
+    limits = dict.fromkeys(keys, FixedWindow("1000/day"))
+
+    async def scenario() -> dict[str, int]:
+        async with AsyncRedisStore(whole.url, deadline=PATIENT) as store:
+            limiter = AsyncLimiter(limits, store=store)
+            others = {name: AsyncLimiter(limits[name], store=store, name=name) for name in "bc"}
+            await limiter.hit(keys)
+            with whole.paused(whole.primaries()[0]):
+                charging = asyncio.create_task(limiter.charge(keys, 10))
+                for name, other in others.items():
+                    while (await other.peek(keys[name])).remaining == 999:
+                        assert not charging.done()
+            charged = await charging
+            return {name: each.remaining for name, each in charged.limits.items()}
+
+    assert asyncio.run(scenario()) == dict.fromkeys("abc", 989)
+
+
 def test_a_seed_that_stands_still(whole: Cluster, make: Any) -> None:
     """Where the slots are is asked of the next node, if the first one doesn't say."""
     still, other, *_ = whole.primaries()

@@ -206,7 +206,9 @@ class AsyncNodes:
         return info
 
     async def _hear(self, questions: Sequence[Question], end: float) -> list[Heard]:
-        return [await self._heard(question, end) for question in questions]
+        if len(questions) == 1:
+            return [await self._heard(questions[0], end)]
+        return await asyncio.gather(*(self._heard(question, end) for question in questions))
 
     async def _heard(self, question: Question, end: float) -> Heard:
         try:

@@ -50,7 +50,7 @@ class Joint:
 
     A hit on several slots asks one after another, always in the same order, so that no two hits
     deny each other. If one denies, what the others have charged is given back, and they are asked
-    what they have without it. All else is asked of all slots at once.
+    what they have without it. All else may be asked of all slots at once.
 
     While a slot is being moved, the keys of one call may be on two nodes. Then it is refused, and
     its keys are asked one by one, as if they had different slots.
