@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial, wraps
 from itertools import count
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from starlette.concurrency import run_in_threadpool
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
@@ -22,6 +22,7 @@ from ratelimit.asgi.rules import Test, Unknown
 from ratelimit.asgi.stores import Stores
 from ratelimit.decision import Decision
 from ratelimit.decorator import _colour
+from ratelimit.limits import of_limit
 from ratelimit.quota import whole
 from ratelimit.refusals import refusal_of
 from ratelimit.stores.base import AsyncStore
@@ -34,6 +35,10 @@ E = TypeVar("E", bound=type[HTTPEndpoint | WebSocketEndpoint])
 
 Chosen = Algorithm | Callable[[Scope], Algorithm | Awaitable[Algorithm]]
 """An algorithm, or a function that says which."""
+Who = str | Key
+"""A key, or a function that says which."""
+Cost = int | Callable[[Scope], int | Awaitable[int]]
+"""What a request costs, or a function that says so."""
 
 _CLIENT = client_ip()
 _unnamed = count(1)
@@ -57,8 +62,10 @@ class RateLimit:
         limits: An algorithm, a function that says which, or a mapping of names to these: then
             they are one decision, all or nothing.
         key: Who is charged, as in a `Rule`, where `path_param` is a parameter of the route. The
-            address of the client if not given.
-        cost: What a request costs, or a function that says so; 0 isn't counted.
+            address of the client if not given. Of several limits each may have its own: then it is
+            a mapping of their names to keys.
+        cost: What a request costs, or a function that says so; 0 isn't counted. Of several limits
+            each may have its own, as with `key`.
         name: What clients know the limit by, if there is one only: 1 to 64 of A-Z a-z 0-9 _ -.
             Limits of one name and algorithm in one store share their states.
         store: Where states are kept: a store, or its URL (`"memory://"`, `"redis://..."`), for
@@ -77,7 +84,8 @@ class RateLimit:
 
     Raises:
         TypeError: An argument has the wrong type, or there is a store and no name.
-        ValueError: An argument can't be used, or the cost is more than a limit ever admits.
+        ValueError: An argument can't be used, one of the limits has no key or cost, or its cost is
+            more than it ever admits.
 
     """
 
@@ -85,8 +93,8 @@ class RateLimit:
         self,
         limits: Chosen | Mapping[str, Chosen],
         *,
-        key: str | Key = _CLIENT,
-        cost: int | Callable[[Scope], int | Awaitable[int]] = 1,
+        key: Who | Mapping[str, Who] = _CLIENT,
+        cost: Cost | Mapping[str, Cost] = 1,
         name: str | None = None,
         store: AsyncStore | MemoryStore | str | None = None,
         on_error: OnError = "local",
@@ -99,12 +107,13 @@ class RateLimit:
         jitter: int = 0,
         max_waiting: int = 1000,
     ) -> None:
+        alone = not isinstance(limits, Mapping)
         rules = [
             RoutedRule(
                 each,
                 algorithm,
-                key=key,
-                cost=cost,
+                key=cast("Who", of_limit(key, each, "key", alone)),
+                cost=cast("Cost", of_limit(cost, each, "cost", alone)),
                 when=when,
                 exempt=exempt,
                 unknown=unknown,

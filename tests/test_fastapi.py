@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -17,7 +17,15 @@ from ratelimit import (
     StoreUnavailable,
     TokenBucket,
 )
-from ratelimit.asgi import RateLimitMiddleware, Rule, charge, decisions, path_param, refund
+from ratelimit.asgi import (
+    RateLimitMiddleware,
+    Rule,
+    charge,
+    client_ip,
+    decisions,
+    path_param,
+    refund,
+)
 from ratelimit.fastapi import RESPONSES, RateLimit, document_limits
 from ratelimit.stores.memory import AsyncMemoryStore
 from ratelimit.testing import Clock, assert_allowed, assert_limited
@@ -397,6 +405,43 @@ def test_several_limits_are_one_decision() -> None:
     client = TestClient(app)
     assert client.get("/x").json() == {"burst": 0, "daily": 99}
     assert client.get("/x").json()["violated-policies"] == ["burst"]
+
+
+def test_several_limits_with_keys_and_costs_of_their_own() -> None:
+    """One decision charges an address and what another dependency has read of the body."""
+    app = FastAPI()
+    both = RateLimit(
+        {"address": TEN, "name": TWO},
+        key={"address": client_ip(), "name": lambda scope: scope["state"]["name"]},
+        cost={"address": 3, "name": 1},
+        store=MemoryStore(clock=Clock()),
+    )
+
+    async def name_of(request: Request, name: Annotated[str, Body()]) -> None:
+        request.state.name = name.casefold()
+
+    @app.post("/log-in", dependencies=[Depends(name_of), Depends(both)])
+    async def log_in(request: Request) -> dict[str, int]:
+        return {name: each.remaining for name, each in decisions(request).items()}
+
+    client = TestClient(app)
+    answers = [client.post("/log-in", json=name) for name in ("bob", "BOB", "Bob", "eve", "sue")]
+    assert [answer.json() for answer in answers[:2]] == [
+        {"address": 7, "name": 1}, {"address": 4, "name": 0}
+    ]  # fmt: skip
+    assert answers[2].json()["violated-policies"] == ["name"]
+    assert answers[3].json() == {"address": 1, "name": 1}
+    assert answers[4].json()["violated-policies"] == ["address"]
+
+
+def test_keys_that_no_limit_has() -> None:
+    """A limit that is left out of a mapping is told at once, and so is a mapping for one limit."""
+    with pytest.raises(ValueError, match=r"no key for the limit 'b', only for \['a'\]"):
+        RateLimit({"a": ONE, "b": ONE}, key={"a": client_ip()})
+    with pytest.raises(ValueError, match="no cost for the limit 'b'"):
+        RateLimit({"a": ONE, "b": ONE}, cost={"a": 1})
+    with pytest.raises(TypeError, match="the only limit takes one key"):
+        RateLimit(ONE, key={"a": client_ip()})
 
 
 def test_a_limit_that_only_reports() -> None:

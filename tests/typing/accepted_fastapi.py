@@ -36,6 +36,9 @@ async def key(scope: Any) -> str | None:
 reports = RateLimit(TEN)
 RateLimit(TEN, name="reports", store="redis://localhost", on_error="closed", nodes=4)
 RateLimit({"burst": TEN, "daily": FixedWindow("1000/day")}, store=MemoryStore(), wait=1.5)
+RateLimit(
+    {"a": TEN, "b": TEN}, key={"a": key, "b": "everyone"}, cost={"a": 1, "b": lambda scope: 2}
+)
 RateLimit(lambda scope: TEN, key=key, cost=lambda scope: 2, exempt=["192.0.2.0/24"])
 RateLimit(TEN, name="a", store=AsyncRedisStore("redis://localhost"), key=header("x-key"), jitter=3)
 

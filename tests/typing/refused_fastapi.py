@@ -17,6 +17,7 @@ blocking = RedisStore("redis://localhost")
 
 RateLimit("10/second")  # refused: arg-type reportArgumentType
 RateLimit(Limiter(TEN))  # refused: arg-type reportArgumentType
+RateLimit({"a": TEN}, key={"a": 1})  # refused: dict-item reportArgumentType
 RateLimit(TEN, "reports")  # refused: call-arg reportCallIssue
 RateLimit(TEN, name=5)  # refused: arg-type reportArgumentType
 RateLimit(TEN, key=5)  # refused: arg-type reportArgumentType
