@@ -17,27 +17,40 @@ if TYPE_CHECKING:
 
 __all__ = ["RESPONSES", "RateLimit", "document_limits"]
 
-_PROBLEM = {
-    "title": "Quota exceeded",
-    "description": "Problem details (RFC 9457).",
-    "type": "object",
-    "properties": {
-        "type": {
-            "type": "string",
-            "format": "uri",
-            "const": "https://iana.org/assignments/http-problem-types#quota-exceeded",
-        },
+_TYPES = "https://iana.org/assignments/http-problem-types#"
+
+
+def _problem(title: str, kind: str, status: int, detail: str, **more: Any) -> dict[str, Any]:
+    """Return the content of a response with problem details."""
+    properties = {
+        "type": {"type": "string", "format": "uri", "const": kind},
         "title": {"type": "string"},
-        "status": {"type": "integer", "const": 429},
-        "detail": {"type": "string", "description": "Which limits denied, and for how long."},
-        "violated-policies": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "The names of the limits that denied.",
-        },
-    },
-    "required": ["type", "title", "status", "detail", "violated-policies"],
+        "status": {"type": "integer", "const": status},
+        "detail": {"type": "string", "description": detail},
+        **more,
+    }
+    schema = {
+        "title": title,
+        "description": "Problem details (RFC 9457).",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+    }
+    return {"application/problem+json": {"schema": schema}}
+
+
+_NAMES = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "The names of the limits that denied.",
 }
+_QUOTA_EXCEEDED = _problem(
+    "Quota exceeded",
+    f"{_TYPES}quota-exceeded",
+    429,
+    "Which limits denied, and for how long.",
+    **{"violated-policies": _NAMES},
+)
 _FIELDS = {
     "Retry-After": (
         "After how many seconds to ask again; not sent if that will never help.",
@@ -60,17 +73,35 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             name: {"description": description, "schema": schema}
             for name, (description, schema) in _FIELDS.items()
         },
-        "content": {"application/problem+json": {"schema": _PROBLEM}},
+        "content": _QUOTA_EXCEEDED,
     }
 }
 """What a limit answers, for the `responses` of a route, a router or an application."""
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    **RESPONSES,
+    403: {
+        "description": "It can't be told who is charged",
+        "content": _problem("Forbidden", "about:blank", 403, "Which limit has nobody to charge."),
+    },
+    503: {
+        "description": "The limits can't be checked",
+        "content": _problem(
+            "Reduced capacity", f"{_TYPES}temporary-reduced-capacity", 503, "Why they can't be."
+        ),
+    },
+}
+
 
 def document_limits(app: FastAPI) -> None:
-    """Let OpenAPI tell of the 429 of each route that has a `RateLimit`, wherever it comes from.
+    """Let OpenAPI tell what the `RateLimit`s of each route answer, wherever they come from.
 
-    It is looked for when the schema is made, so routes may be added later. What a route says of
-    429 itself is left alone. An application that is mounted has a schema of its own.
+    That is a 429; a 503 where a limit is in a store that can be gone, holds requests back or has
+    its algorithm from a function; and a 403 where it denies those of whom it can't be told who is
+    charged.
+
+    They are looked for when the schema is made, so routes may be added later. What a route says of
+    a status itself is left alone. An application that is mounted has a schema of its own.
 
     Args:
         app: The application.
@@ -80,21 +111,23 @@ def document_limits(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         schema = build()
-        for path, method in _limited(app):
+        for path, method, limit in _limited(app):
             operation = schema["paths"].get(path, {}).get(method.lower(), {})
-            operation.setdefault("responses", {}).setdefault("429", deepcopy(RESPONSES[429]))
+            responses = operation.setdefault("responses", {})
+            for status in sorted(limit.checkpoint.statuses):
+                responses.setdefault(str(status), deepcopy(_ANSWERS[status]))
         return schema
 
     vars(app)["openapi"] = openapi
 
 
-def _limited(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Give path and method of each operation that has a limit."""
+def _limited(app: FastAPI) -> Iterator[tuple[str, str, RateLimit]]:
+    """Give path and method of each operation that has a limit, with each limit that it has."""
     for route in _routes(app):
         dependant: Dependant | None = getattr(route, "dependant", None)
-        if dependant is not None and _has_limit(dependant.dependencies):
+        for limit in () if dependant is None else _limits(dependant.dependencies):
             for method in getattr(route, "methods", None) or ():
-                yield route.path_format, method
+                yield route.path_format, method, limit
 
 
 def _routes(app: FastAPI) -> Iterable[Any]:
@@ -106,8 +139,9 @@ def _routes(app: FastAPI) -> Iterable[Any]:
     return flat(app.routes)
 
 
-def _has_limit(dependants: Iterable[Dependant]) -> bool:
-    """Say whether there is a limit among dependencies, or among theirs."""
-    return any(
-        isinstance(each.call, RateLimit) or _has_limit(each.dependencies) for each in dependants
-    )
+def _limits(dependants: Iterable[Dependant]) -> Iterator[RateLimit]:
+    """Give the limits among dependencies, and among theirs."""
+    for each in dependants:
+        if isinstance(each.call, RateLimit):
+            yield each.call
+        yield from _limits(each.dependencies)

@@ -28,6 +28,7 @@ from ratelimit.asgi import (
 )
 from ratelimit.fastapi import RESPONSES, RateLimit, document_limits
 from ratelimit.stores.memory import AsyncMemoryStore
+from ratelimit.stores.redis import AsyncRedisStore
 from ratelimit.testing import Clock, assert_allowed, assert_limited
 
 ONE = FixedWindow("1/minute")
@@ -598,6 +599,24 @@ def test_openapi_tells_of_the_limits() -> None:
     assert "violated-policies" in schema_of["required"]
     assert schema["paths"]["/own"]["get"]["responses"]["429"] == {"description": "mine"}
     assert "429" in client.get("/sub/openapi.json").json()["paths"]["/x"]["get"]["responses"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, {"429"}),
+        ({"unknown": "deny"}, {"403", "429"}),
+        ({"wait": 2}, {"429", "503"}),
+        ({"store": AsyncRedisStore("redis://localhost")}, {"429", "503"}),
+        ({"shadow": True}, set()),
+    ],
+)
+def test_openapi_tells_what_a_limit_can_answer(options: Any, told: set[str]) -> None:
+    """It tells of no status that can't come, and of all that can."""
+    app = application(RateLimit(ONE, name="inner", **options))
+    app.get("/x")(lambda: None)
+    document_limits(app)
+    assert app.openapi()["paths"]["/x"]["get"]["responses"].keys() == {"200"} | told
 
 
 def test_a_route_that_documents_itself() -> None:

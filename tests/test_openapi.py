@@ -5,13 +5,13 @@ from __future__ import annotations
 import runpy
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import schemathesis
+from fastapi import Depends, FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
@@ -24,18 +24,20 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ratelimit.fastapi import RESPONSES, RateLimit
+from ratelimit import FixedWindow, LeakyBucket
+from ratelimit.asgi import header
+from ratelimit.fastapi import RESPONSES, RateLimit, document_limits
 from ratelimit.testing import frozen
 
 EXAMPLE = Path(__file__).parent.parent / "examples/fastapi_app.py"
 CHECKS = [
     allow_header_conformance,
     content_type_conformance,
-    not_a_server_error,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 ]
+TEN = FixedWindow("10/day")
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -72,6 +74,24 @@ def test_every_answer_is_documented() -> None:
     denied = {label for label, status in seen if status == 429}
     assert denied == {"GET /search", "POST /accounts", "POST /complete"}
     assert {status for _, status in seen} == {200, 201, 422, 429}
+
+
+def test_answers_that_are_no_denials() -> None:
+    """That a limit can't be checked, or has nobody to charge, is documented where it can be."""
+    gone = RateLimit(TEN, name="gone", store="redis://127.0.0.1:1", on_error="closed")
+    nobody = RateLimit(TEN, key=header("x-nobody"), unknown="deny")
+    crowded = RateLimit(LeakyBucket("1/second", capacity=5), max_waiting=0)
+    chosen = RateLimit(lambda scope: cast("Any", None))
+    limits = {"gone": gone, "nobody": nobody, "crowded": crowded, "chosen": chosen}
+    app = FastAPI()
+    for name, limit in limits.items():
+        app.get(f"/{name}", dependencies=[Depends(limit)])(lambda: None)
+    document_limits(app)
+    seen = answers_to({"app": app})
+    assert seen.keys() == {
+        ("GET /gone", 503), ("GET /nobody", 403), ("GET /crowded", 200), ("GET /crowded", 503),
+        ("GET /chosen", 503),
+    }  # fmt: skip
 
 
 def test_limits_that_are_not_documented() -> None:

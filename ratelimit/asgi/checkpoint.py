@@ -17,6 +17,7 @@ from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.quota import Quota
 from ratelimit.stores.base import check_key
 from ratelimit.stores.constant import AllowAll
+from ratelimit.stores.memory import AsyncMemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +65,20 @@ class Checkpoint:
     def stores(self) -> Stores:
         """Where states are kept."""
         return self._stores
+
+    @property
+    def statuses(self) -> set[int]:
+        """The statuses of what may be answered in place of what is limited."""
+        plan = self._plan
+        if not plan.enforced:
+            return set()
+        statuses = {429}
+        if any(bound.rule.unknown == "deny" for bound in plan.enforced):
+            statuses.add(403)
+        is_known = plan.is_plain and all(bound.fixed is not None for bound in plan.enforced)
+        if not is_known or not isinstance(self._stores.first, AsyncMemoryStore):
+            statuses.add(503)
+        return statuses
 
     async def enter(self, scope: Scope) -> Decision:
         """Charge a request, and hold it back for as long as it has to wait.
