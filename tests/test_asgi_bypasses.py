@@ -176,6 +176,11 @@ APART: dict[str, tuple[Rule, dict[str, Any], dict[str, Any]]] = {
         from_("::ffff:192.0.2.7"),
         from_("::ffff:192.0.2.8"),
     ),
+    "IPv4 clients behind a NAT64": (
+        rule(IP),
+        from_("64:ff9b::192.0.2.7"),
+        from_("64:ff9b::192.0.2.8"),
+    ),
     "parts that run into each other": (
         rule(combined(header("x-a"), header("x-b"))),
         of(("x-a", "a:b"), ("x-b", "c")),

@@ -1,7 +1,7 @@
 """Which address a request comes from.
 
-An address is its 4 or 16 bytes. IPv4 that is written as IPv6 is IPv4, before anything else is
-done with it. What a client can have written is never believed, and never returned unparsed.
+An address is its 4 or 16 bytes. IPv4 that is written as IPv6, as a mapped address or one that a
+NAT64 translates (RFC 6052), is IPv4, before anything else is done with it. What a client can have written is never believed, and never returned unparsed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ TCHAR = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 LISTS = ("forwarded", "x-forwarded-for")
 """The headers that have an entry for each proxy; others have one."""
 
-_MAPPED = b"\0" * 10 + b"\xff\xff"
+_WRITTEN = (b"\0" * 10 + b"\xff\xff", b"\0d\xff\x9b" + b"\0" * 8)
+"""What IPv4 that is written as IPv6 begins with: `::ffff:0:0/96`, `64:ff9b::/96`."""
 _FARTHEST = 32
 _LONGEST = 512
 _PORT = re.compile(r"(?::[0-9]{1,5})?", re.ASCII)
@@ -40,7 +41,7 @@ def packed(text: str) -> bytes | None:
         address = inet_pton(*_plain(text))
     except (OSError, ValueError):
         return None
-    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+    return address[12:] if len(address) == 16 and address.startswith(_WRITTEN) else address
 
 
 def _plain(text: str) -> tuple[int, str]:
@@ -96,7 +97,7 @@ def _network(text: object, what: str) -> tuple[int, int, int]:
     except ValueError as error:
         raise ValueError(f"{what} are networks such as '10.0.0.0/8': {error}") from error
     bits, size = network.prefixlen, network.network_address.packed
-    if size.startswith(_MAPPED) and len(size) == 16 and bits >= 96:
+    if size.startswith(_WRITTEN) and len(size) == 16 and bits >= 96:
         bits, size = bits - 96, size[12:]
     if not bits:
         raise ValueError(f"{what} can't be everyone: {text!r}")
