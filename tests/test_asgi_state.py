@@ -279,15 +279,20 @@ def test_concurrent_requests_do_not_slip_through() -> None:
 
 
 def test_errors_count_as_the_responses_that_they_become() -> None:
-    """An exception is a 500, and a limit that is exceeded inside is a 429."""
+    """An exception is a 500, a limit that is exceeded inside a 429, a store that is gone a 503."""
 
     async def fail(scope: Any) -> None:
         raise KeyError
+
+    async def lose(scope: Any) -> None:
+        raise StoreUnavailable("the server is gone")
 
     app = limited(everyone(count_if=lambda response: response["status"] != 500), app=during(fail))
     for _ in range(3):
         with pytest.raises(KeyError):
             ask(app)
+    app = limited(everyone(count_if=lambda response: response["status"] != 503), app=during(lose))
+    assert [ask(app).status for _ in range(3)] == [503, 503, 503]
     inner = during(inside(limit_of(FixedWindow("1/minute"))))
     app = limited(everyone(TEN, count_if=lambda response: response["status"] == 429), app=inner)
     assert [ask(app).status for _ in range(3)] == [200, 429, 429]

@@ -81,7 +81,10 @@ def _response_of(message: Message) -> Message | None:
 
 def _response_to(error: Exception) -> Message:
     """Return the start of the response that an error becomes."""
-    status = 429 if isinstance(error, RateLimitExceeded) else 500
+    if isinstance(error, RateLimitExceeded):
+        status = 429
+    else:
+        status = 503 if isinstance(error, StoreError) else 500
     return {"type": "http.response.start", "status": status, "headers": []}
 
 
