@@ -620,7 +620,7 @@ def test_an_exception_in_a_route_reaches_the_middleware() -> None:
     """A limit that is exceeded inside of a Starlette route is a 429 of the middleware's."""
 
     def route(request: Request) -> PlainTextResponse:
-        if request.state.ratelimit:
+        if decided(request):
             raise exceeded()
         return PlainTextResponse("never")
 

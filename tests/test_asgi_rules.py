@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ratelimit.algorithms import FixedWindow, LeakyBucket, SlidingLog, TokenBucket
+from ratelimit.algorithms import FixedWindow, TokenBucket
 from ratelimit.asgi import (
     RateLimitMiddleware,
     Rule,
@@ -27,7 +26,7 @@ from ratelimit.asgi.paths import canonical
 from ratelimit.errors import StoreUnavailable
 from ratelimit.stores.fallback import AsyncFallbackStore
 from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
-from tests.applications import ONE, ask, call, everyone, limited, ok, scope_of, statuses
+from tests.applications import ONE, ask, everyone, limited, ok, statuses
 from tests.conftest import Clock, wrong
 
 if TYPE_CHECKING:
@@ -569,11 +568,11 @@ def test_costs_of_a_rule_whose_algorithm_is_chosen() -> None:
     assert b"a cost of 2 never fits a limit of 1" in answer.body
 
 
-def test_an_empty_scope_state_is_made() -> None:
-    """A server that has no state in its scopes gets one, and other state is left alone."""
-    scope = scope_of(state={"mine": 1})
-    asyncio.run(call(limited(everyone(SlidingLog("9/minute"))), scope))
-    assert scope["state"]["mine"] == 1
-    scope = scope_of()
-    asyncio.run(call(limited(everyone(LeakyBucket("9/minute"))), scope))
-    assert list(scope["state"]) == ["ratelimit"]
+def test_a_state_that_requests_share() -> None:
+    """What is decided on a request is its own, also where a test client has one state for all."""
+    shared = {"mine": 1}
+    app = limited(everyone(FixedWindow("2/minute")))
+    answers = [ask(app, state=shared) for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 429, 429, 429]
+    assert all("ratelimit" in answer.headers for answer in answers)
+    assert shared == {"mine": 1}

@@ -639,7 +639,7 @@ def test_decisions_on_messages_are_at_hand() -> None:
             left.append(decisions(scope)["chat"].remaining)
             left.append((await charge(scope, 2, "chat")).remaining)
         left.append(await refund(scope, "chat"))
-        left.append(len(scope["state"]["ratelimit"].entries))
+        left.append(len(scope["ratelimit"].entries))
 
     middleware = talking(MessageLimit("chat", TEN))
     middleware.app = app
@@ -654,7 +654,7 @@ def test_nothing_piles_up(clock: Clock) -> None:
         limits = [MessageLimit(name, FixedWindow("9999/s"), policy="drop") for name in "abc"]
         app = talking(*limits, clock=clock)
         peer = await converse(app, *map(text, ["x"] * 500))
-        return len(peer.scope["state"]["ratelimit"].entries)
+        return len(peer.scope["ratelimit"].entries)
 
     assert run(clock, scenario()) == 3
 

@@ -1,7 +1,8 @@
 """Which address a request comes from.
 
 An address is its 4 or 16 bytes. IPv4 that is written as IPv6, as a mapped address or one that a
-NAT64 translates (RFC 6052), is IPv4, before anything else is done with it. What a client can have written is never believed, and never returned unparsed.
+NAT64 translates (RFC 6052), is IPv4, before anything else is done with it. What a client can have
+written is never believed, and never returned unparsed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What was decided on a request, for those who come later.
 
-`scope["state"]["ratelimit"]` is the request's `Room`. Whoever decides on the request (middleware,
+`scope["ratelimit"]` is the request's `Room`; in the scope itself, as not every server and test
+client gives each request a `scope["state"]` of its own. Whoever decides on the request (middleware,
 decorators, dependencies) leaves its decisions there with `record`, in the order in which they are
 taken; the outermost middleware tells them to the client when the response starts, and gives back
 what they charged if one that came later denies. Applications read them with `decisions`, and
@@ -19,7 +20,7 @@ from ratelimit.limits import taken_from
 from ratelimit.stores.base import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ratelimit.asgi.answers import Answers
     from ratelimit.asgi.limit import Entry, Limit
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     Hook = Callable[[Scope, Limit, Decision], object]
     """What is called once for each decision, as soon as it is taken."""
 
-STATE = "state"
 ROOM = "ratelimit"
 
 _logger = logging.getLogger(__name__)
@@ -118,13 +118,10 @@ def enter(
     scope: Scope, hook: Hook | None = None, answers: Answers | None = None
 ) -> tuple[Room, bool]:
     """Return a request's room, and whether it is a new one."""
-    state: MutableMapping[str, Room] | None = scope.get(STATE)
-    if state is None:
-        state = scope[STATE] = {}
-    room = state.get(ROOM)
+    room: Room | None = scope.get(ROOM)
     if room is not None:
         return room, False
-    room = state[ROOM] = Room(hook, answers)
+    room = scope[ROOM] = Room(hook, answers)
     return room, True
 
 
