@@ -245,6 +245,12 @@ def test_who_cannot_be_told(unknown: Any) -> None:
     assert statuses(app, "/", headers=[(b"x-key", b"a")]) == [200]
 
 
+def test_nobody_is_called_unknown() -> None:
+    """Those who can't be told share no limit with somebody whose name says so."""
+    app = limited(Rule("all", ONE, key=lambda scope: scope["path"][1:]))
+    assert statuses(app, "/", "/unknown", "/") == [200, 200, 429]
+
+
 def test_the_answer_to_who_cannot_be_told() -> None:
     """It is a 403 that names the rule."""
     answer = ask(limited(Rule("api", ONE, key=header("x-key"), unknown="deny")))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LONGEST_KEY = 1024
 """Longer keys are hashed, in characters."""
 
-_SHARED = "unknown"
+_SHARED = "\0unknown"
+"""The key of those who have none: no text that somebody types is the same."""
 _MOST_ALGORITHMS = 256
 _FAILED = object()
 
