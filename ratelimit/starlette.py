@@ -108,6 +108,7 @@ class RateLimit:
         max_waiting: int = 1000,
     ) -> None:
         alone = not isinstance(limits, Mapping)
+        by_name = _named(limits, name, store)
         rules = [
             RoutedRule(
                 each,
@@ -121,8 +122,10 @@ class RateLimit:
                 wait=wait,
                 jitter=jitter,
             )
-            for each, algorithm in _named(limits, name, store).items()
+            for each, algorithm in by_name.items()
         ]
+        _check_names(key, by_name, "key")
+        _check_names(cost, by_name, "cost")
         stores = Stores(store, on_error, nodes)
         self.checkpoint = Checkpoint(rules, stores, whole(max_waiting, "max_waiting", 0))
         """What decides, whatever the framework is."""
@@ -217,6 +220,13 @@ def _named(
             "or leave out the store"
         )
     return {f"limit-{next(_unnamed)}": limits}
+
+
+def _check_names(given: object, limits: Mapping[str, Chosen], what: str) -> None:
+    """Refuse what is given to a limit that isn't there."""
+    for name in given if isinstance(given, Mapping) else ():
+        if name not in limits:
+            raise ValueError(f"a {what} is given to {name!r}, but the limits are {list(limits)}")
 
 
 def _check_endpoint(endpoint: Any) -> None:

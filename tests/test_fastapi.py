@@ -436,11 +436,13 @@ def test_several_limits_with_keys_and_costs_of_their_own() -> None:
 
 
 def test_keys_that_no_limit_has() -> None:
-    """A limit that is left out of a mapping is told at once, and so is a mapping for one limit."""
+    """A mapping that leaves a limit out is refused at once, as one of others and one for one is."""
     with pytest.raises(ValueError, match=r"no key for the limit 'b', only for \['a'\]"):
         RateLimit({"a": ONE, "b": ONE}, key={"a": client_ip()})
     with pytest.raises(ValueError, match="no cost for the limit 'b'"):
         RateLimit({"a": ONE, "b": ONE}, cost={"a": 1})
+    with pytest.raises(ValueError, match=r"a key is given to 'b', but the limits are \['a'\]"):
+        RateLimit({"a": ONE}, key={"a": client_ip(), "b": client_ip()})
     with pytest.raises(TypeError, match="the only limit takes one key"):
         RateLimit(ONE, key={"a": client_ip()})
 
