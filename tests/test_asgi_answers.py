@@ -305,6 +305,22 @@ def test_what_was_held_back_and_denied_is_told_once(options: Any, style: Any) ->
     assert b"retry-after" in names
 
 
+@pytest.mark.parametrize("style", ["draft-11", "draft-06"])
+def test_the_tightest_limit_is_the_one_to_wait_for(style: Any) -> None:
+    """Among limits that deny, the one is told whose wait `Retry-After` tells, jitter included."""
+    late = Rule("late", FixedWindow("1/ms"), key="k", jitter=1000)
+    rules = [everyone(FixedWindow("1/ms")), late]
+    middleware = told(*rules, headers=style, tell="tightest")
+    ask(middleware)
+    headers = ask(middleware).headers
+    wait = int(headers["retry-after"])
+    assert wait > 1
+    if style == "draft-11":
+        assert headers["ratelimit"] == f'"late";r=0;t={wait}'
+    else:
+        assert headers["ratelimit-reset"] == str(wait)
+
+
 NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 PERIODS = st.sampled_from(["ms", "second", "7 seconds", "90 minutes", "day"])
 

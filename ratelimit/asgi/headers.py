@@ -80,7 +80,7 @@ class Trio:
 
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return the three fields."""
-        limit, decision = tightest(told)
+        limit, decision = slowest(told, waits)
         wait = waits.get(limit.name) or seconds(_window(decision))
         reset = ceil(decision.now / 1_000_000) + wait if self._epoch else wait
         return [
@@ -117,7 +117,7 @@ class Tightest:
 
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return the fields of the limit that has to be waited for longest."""
-        return self._fielding.denied([tightest(told)], waits)
+        return self._fielding.denied([slowest(told, waits)], waits)
 
 
 STYLES: dict[str, Fielding] = {
@@ -131,6 +131,14 @@ STYLES: dict[str, Fielding] = {
 def tightest(entries: Sequence[Told]) -> Told:
     """Return the limit that has to be waited for longest, else the one with the least left."""
     return min(entries, key=lambda entry: (-entry[1].retry_after_us, entry[1].remaining))
+
+
+def slowest(entries: Sequence[Told], waits: Waits) -> Told:
+    """Return the limit that says to wait longest, jitter included, else the tightest."""
+    if not waits:
+        return tightest(entries)
+    most = longest(waits)
+    return tightest([entry for entry in entries if waits.get(entry[0].name, 0) == most])
 
 
 def waits_of(entries: Iterable[Told], scope: Scope) -> Waits:
