@@ -17,13 +17,24 @@ from starlette.testclient import TestClient
 
 from ratelimit import short_lived, warning
 from ratelimit.algorithms import FixedWindow, SlidingLog
-from ratelimit.asgi import Limit, RateLimitMiddleware, Rule, client_ip, combined, header, record
+from ratelimit.asgi import (
+    Limit,
+    MessageLimit,
+    RateLimitMiddleware,
+    Rule,
+    client_ip,
+    combined,
+    header,
+    record,
+)
 from ratelimit.asgi import doubts as doubting
+from ratelimit.asgi.checkpoint import Checkpoint
 from ratelimit.asgi.doubts import workers_of
-from ratelimit.asgi.watching import WATCHED
+from ratelimit.asgi.watching import WATCHED, Watch
 from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
+from ratelimit.starlette import RateLimit
 from ratelimit.stores import AsyncFallbackStore
 from ratelimit.stores.memory import AsyncMemoryStore, MemoryStore
 from ratelimit.stores.redis import AsyncRedisStore
@@ -196,6 +207,37 @@ def test_memory_under_several_workers(told: Any, monkeypatch: pytest.MonkeyPatch
     assert told() == [warning.WORKERS]
     RateLimitMiddleware(ok, rules=[everyone()], store="redis://localhost:1/0")
     assert told() == []
+
+
+def test_memory_that_nothing_is_kept_in(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A middleware that only tells, or counts each connection by itself, shares nothing."""
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "app:app", "--workers", "4"])
+    RateLimitMiddleware(ok, rules=None)
+    RateLimitMiddleware(ok, rules=None, messages=[MessageLimit("a", MANY)])
+    assert told() == []
+    RateLimitMiddleware(ok, rules=None, messages=[MessageLimit("a", MANY, key="everyone")])
+    assert told() == [warning.WORKERS]
+
+
+def test_what_is_doubted_of_dependencies(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits inside of an application are looked at as those of a middleware, and told of once."""
+    monkeypatch.setattr(sys, "argv", ["uvicorn", "app:app", "--workers", "4"])
+    monkeypatch.setattr(Checkpoint, "is_doubted", False)
+    monkeypatch.setattr(Checkpoint, "watch", Watch())
+    RateLimit(MANY, name="elsewhere", store="redis://localhost:1/0")
+    assert told() == []
+    limits = [RateLimit(MANY, key=key) for key in (client_ip(), client_ip(ipv6_prefix=128), "k")]
+    assert told() == [warning.WORKERS, warning.SINGLE_ADDRESSES]
+
+    async def scenario() -> None:
+        for number in range(9):
+            headers = [(b"x-forwarded-for", b"198.51.100.%d" % number)]
+            for limit in limits:
+                scope = scope_of(client=("10.0.0.1", 1), headers=headers)
+                await limit.checkpoint.enter(scope)
+
+    asyncio.run(scenario())
+    assert told() == [warning.FORWARDED]
 
 
 def again(store: Any, rule: Rule, app: Any) -> RateLimitMiddleware:

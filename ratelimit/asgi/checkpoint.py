@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ratelimit.algorithms.fixed_window import FixedWindow
 from ratelimit.asgi.asking import BoundRule, NoAlgorithm, UnknownClient
+from ratelimit.asgi.doubts import addresses_of, doubt_rules, doubt_store
 from ratelimit.asgi.handshakes import as_request
 from ratelimit.asgi.holding import Crowded, Holding
 from ratelimit.asgi.limit import LARGEST
@@ -13,6 +14,7 @@ from ratelimit.asgi.listening import Deaf
 from ratelimit.asgi.plan import Plan, give_back_calmly
 from ratelimit.asgi.rules import Rule, checked
 from ratelimit.asgi.state import Room, enter
+from ratelimit.asgi.watching import Watch
 from ratelimit.errors import RateLimitExceeded, StoreError
 from ratelimit.quota import Quota
 from ratelimit.stores.base import check_key
@@ -52,6 +54,11 @@ class Checkpoint:
 
     """
 
+    watch: ClassVar[Watch | None] = Watch()
+    """What looks at the first requests to any of those that charge the address the server gives."""
+    is_doubted: ClassVar[bool] = False
+    """Whether it was told that one of them counts for this process alone."""
+
     def __init__(self, rules: Iterable[RoutedRule], stores: Stores, max_waiting: int) -> None:
         self._rules = checked(rules)
         self._stores = stores
@@ -60,6 +67,10 @@ class Checkpoint:
         self.is_open = False
         """Whether it lets everything pass."""
         self._read()
+        doubt_rules(self._rules)
+        self._by_peer = any(key.address is None for key in addresses_of(self._rules))
+        if not Checkpoint.is_doubted:
+            Checkpoint.is_doubted = doubt_store(stores.first)
 
     @property
     def stores(self) -> Stores:
@@ -101,6 +112,8 @@ class Checkpoint:
         room, _ = enter(scope)
         here = Room(room.hook)
         asked = as_request(scope) if scope["type"] == "websocket" else scope
+        if self._by_peer and Checkpoint.watch is not None and not Checkpoint.watch.goes_on(asked):
+            Checkpoint.watch = None
         try:
             allowed = await self._holding.decide(self._plan, asked, here, Deaf())
         except (StoreError, UnknownClient, NoAlgorithm, Crowded):

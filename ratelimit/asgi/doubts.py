@@ -58,12 +58,12 @@ def doubt_rules(rules: Iterable[Rule]) -> None:
         )
 
 
-def doubt_store(store: AsyncStore) -> None:
-    """Warn if states are in memory, and there are several processes."""
+def doubt_store(store: AsyncStore) -> bool:
+    """Warn if states are in memory, and there are several processes; whether that is so."""
     from multiprocessing import parent_process  # 10 ms that only one who serves has to pay
 
     if not isinstance(store, AsyncMemoryStore):
-        return
+        return False
     workers = workers_of(sys.argv, os.environ, is_child=parent_process() is not None)
     if workers > 1:
         warn(
@@ -73,6 +73,7 @@ def doubt_store(store: AsyncStore) -> None:
             workers,
             workers,
         )
+    return workers > 1
 
 
 def workers_of(arguments: Sequence[str], environment: Mapping[str, str], *, is_child: bool) -> int:

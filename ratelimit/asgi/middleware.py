@@ -216,7 +216,8 @@ class RateLimitMiddleware:
     def _doubt(self) -> Watch | None:
         """Warn of what is probably set up wrong; what watches for the rest, if it can be seen."""
         doubt_rules(self.rules)
-        doubt_store(self._stores.first)
+        if self.rules or any(limit.key is not None for limit in self._messages):
+            doubt_store(self._stores.first)
         by_peer = any(key.address is None for key in addresses_of(self.rules))
         return Watch() if by_peer else None
 
