@@ -232,8 +232,17 @@ def _check_names(given: object, limits: Mapping[str, Chosen], what: str) -> None
 def _check_endpoint(endpoint: Any) -> None:
     """Refuse what no request can be given to, or what yields its response."""
     is_function = inspect.isroutine(endpoint) or isinstance(endpoint, partial)
-    if not is_function or not inspect.signature(endpoint).parameters or _colour(endpoint)[1]:
+    parameters = inspect.signature(endpoint).parameters.values() if is_function else ()
+    if not any(map(_may_be_a_request, parameters)) or _colour(endpoint)[1]:
         raise TypeError(f"an endpoint is a function of a request, or a class: not {endpoint!r}")
+
+
+def _may_be_a_request(parameter: inspect.Parameter) -> bool:
+    """Say whether a parameter may be given a request, as far as its annotation tells."""
+    kind = parameter.annotation
+    if kind is parameter.empty or kind is Any or not isinstance(kind, type):
+        return True
+    return issubclass(kind, HTTPConnection) or kind in HTTPConnection.__mro__
 
 
 def _connection_of(endpoint: object, given: Iterable[object]) -> HTTPConnection:

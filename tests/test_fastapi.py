@@ -1,5 +1,6 @@
 """The dependency for FastAPI, which runs with the oldest version that it serves too."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, W
 from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import HTTPConnection
 from starlette.testclient import WebSocketDenialResponse
 
 from ratelimit import (
@@ -534,6 +536,23 @@ def test_the_decorator_of_starlette() -> None:
     assert [client.get(path).json() for path in ("/async/1", "/sync/2")] == [1, 2]
     assert client.get("/sync/x").status_code == 422
     assert_limited(client.get("/sync/3"), by="inner")
+
+
+def test_the_decorator_refuses_what_gets_no_request() -> None:
+    """Annotations that leave no parameter for a request are told at once, not at the first one."""
+
+    def of_numbers(item: int, name: str) -> None: ...
+
+    def of_a_request(item: int, connection: HTTPConnection) -> None: ...
+
+    def of_anything(item: int, scope: Mapping[str, Any], given: Any) -> None: ...
+
+    def of_something(item: "int", given: Annotated[Request, {}]) -> None: ...
+
+    with pytest.raises(TypeError, match="an endpoint is a function of a request"):
+        limit().endpoint(of_numbers)
+    for endpoint in (of_a_request, of_anything, of_something):
+        assert limit().endpoint(endpoint).__name__ == endpoint.__name__
 
 
 def test_a_schema_of_the_application() -> None:
