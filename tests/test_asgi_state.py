@@ -223,6 +223,31 @@ def test_nested_middlewares_fail_together() -> None:
     assert [ask(outer).status for _ in range(12)] == [403] * 12
 
 
+def test_who_looks_from_outside_of_the_middleware() -> None:
+    """What stands outside may ask and record before: the middleware answers for the request."""
+    outer = limit_of(TEN, "outer")
+    heard: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["query_string"]:
+            raise RateLimitExceeded(await outer.ledger.hit("k", 11))
+        await ok(scope, receive, send)
+
+    middleware = RateLimitMiddleware(
+        app, rules=[everyone(TEN)], on_decision=lambda scope, limit, _: heard.append(limit.name)
+    )
+
+    async def outside(scope: Any, receive: Any, send: Any) -> None:
+        assert decisions(scope) == {}
+        record(scope, (outer, await outer.ledger.hit("k")))
+        await middleware(scope, receive, send)
+
+    answer = ask(outside, query_string=b"")
+    assert answer.headers["ratelimit-policy"] == '"outer";q=10;w=60, "all";q=10;w=60'
+    assert ask(outside, query_string=b"x").status == 429
+    assert heard == ["all", "all"]
+
+
 def test_the_hook_hears_of_each_decision(caplog: pytest.LogCaptureFixture) -> None:
     """It is called once for each, as soon as it is taken, and harms nobody if it fails."""
     heard: list[Any] = []

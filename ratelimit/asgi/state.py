@@ -117,11 +117,17 @@ class Room:
 def enter(
     scope: Scope, hook: Hook | None = None, answers: Answers | None = None
 ) -> tuple[Room, bool]:
-    """Return a request's room, and whether it is a new one."""
+    """Return a request's room, and whether whoever enters is the first who answers for it.
+
+    One who stands outside of all that answer may have made it, to look at it or to record.
+    """
     room: Room | None = scope.get(ROOM)
-    if room is not None:
+    if room is None:
+        room = scope[ROOM] = Room(hook, answers)
+        return room, True
+    if answers is None or room.answers is not None:
         return room, False
-    room = scope[ROOM] = Room(hook, answers)
+    room.hook, room.answers = hook, answers
     return room, True
 
 
