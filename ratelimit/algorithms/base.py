@@ -137,6 +137,10 @@ class Algorithm(ABC):
     def effective_window(self, reading: Reading, now: int) -> int:
         """Return the time within which no more than what remains can be used (`t` in headers)."""
 
+    def available(self, reading: Reading, now: int) -> tuple[int, int]:
+        """Return what remains, and the effective window: all that a header field tells."""
+        return self.remaining(reading, now), self.effective_window(reading, now)
+
     def delay(self, reading: Reading, now: int, cost: int) -> int:
         """Return how long an allowed hit of `cost` is to be held back."""
         return 0

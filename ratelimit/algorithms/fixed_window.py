@@ -78,3 +78,11 @@ class FixedWindow(Windows):
     def effective_window(self, reading: Reading, now: int) -> int:
         moment = reading[0]
         return moment - moment % self._period + self._period - now
+
+    def available(self, reading: Reading, now: int) -> tuple[int, int]:
+        moment, used = reading
+        start, end = self._window
+        if not start <= moment < end:
+            end = self._start_of(moment) + self._period
+        left = self._limit - used
+        return left if left > 0 else 0, end - now

@@ -87,7 +87,10 @@ class Grains(Algorithm):
         return reading[0] - now
 
     def effective_window(self, reading: Reading, now: int) -> int:
+        return self.available(reading, now)[1]
+
+    def available(self, reading: Reading, now: int) -> tuple[int, int]:
         remaining = self.remaining(reading, now)
         if not remaining:
-            return self.retry_after(reading, now, 1)
-        return -(-remaining * self._unit // self._rate)
+            return 0, self.retry_after(reading, now, 1)
+        return remaining, -(-remaining * self._unit // self._rate)

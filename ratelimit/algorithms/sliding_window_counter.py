@@ -103,5 +103,10 @@ class SlidingWindowCounter(Windows):
         return moment - now + (2 * period if current else period) - moment % period
 
     def effective_window(self, reading: Reading, now: int) -> int:
-        more = self.remaining(reading, now) + 1
-        return self.retry_after(reading, now, more) if more <= self._limit else self._period
+        return self.available(reading, now)[1]
+
+    def available(self, reading: Reading, now: int) -> tuple[int, int]:
+        remaining = self.remaining(reading, now)
+        if remaining >= self._limit:
+            return remaining, self._period
+        return remaining, self.retry_after(reading, now, remaining + 1)

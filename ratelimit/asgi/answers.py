@@ -73,16 +73,17 @@ class Answers:
 
         It is asked for when the request has been decided on.
         """
-        timing = self._timing(room)
+        timing = room.begun and self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
-            if message["type"] in _STARTS and not room.started:
-                room.started = True
-                told = room.told
-                if told:
-                    message = self._started(scope, message, told)
-                if timing:
-                    message = {**message, "headers": [*message.get("headers", ()), *timing]}
+            if room.started or message["type"] not in _STARTS:
+                return send(message)
+            room.started = True
+            told = room.told if room.is_mixed else room.entries
+            if told:
+                message = self._started(scope, message, told)
+            if timing:
+                message = {**message, "headers": [*message.get("headers", ()), *timing]}
             return send(message)
 
         return tell

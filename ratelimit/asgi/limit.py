@@ -52,12 +52,11 @@ class Notice:
 
     def item(self, decision: Decision) -> bytes:
         """Return an item of `RateLimit`: what remains, and when more can be used at the soonest."""
-        algorithm, reading, now = decision.page.algorithm, decision.verdict[1], decision.now
-        remaining = algorithm.remaining(reading, now)
+        algorithm = decision.page.algorithm
+        remaining, window = algorithm.available(decision.verdict[1], decision.now)
         if remaining > LARGEST:  # noqa: PLR1730 - a call takes a tenth of the time of all this
             remaining = LARGEST
-        window = -(-algorithm.effective_window(reading, now) // 1_000_000)
-        return b"%b%d;t=%d" % (self.head, remaining, window or 1)
+        return b"%b%d;t=%d" % (self.head, remaining, (window + 999_999) // 1_000_000 or 1)
 
 
 class Limit(Notice):
