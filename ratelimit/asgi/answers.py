@@ -73,36 +73,39 @@ class Answers:
 
         It is asked for when the request has been decided on.
         """
-        timing = room.begun and self._timing(room)
+        if room.begun is not None:
+            room.timing = self._timing(room)
 
         def tell(message: Message) -> Awaitable[None]:
             if room.started or message["type"] not in _STARTS:
                 return send(message)
             room.started = True
-            told = room.told if room.is_mixed else room.entries
-            if told:
-                message = self._started(scope, message, told)
-            if timing:
-                message = {**message, "headers": [*message.get("headers", ()), *timing]}
-            return send(message)
+            return send(self._started(scope, message, room))
 
         return tell
 
-    def _started(self, scope: Scope, message: Message, told: Sequence[Told]) -> Message:
+    def _started(self, scope: Scope, message: Message, room: Room) -> Message:
         """Return the start of a response with the fields of what was decided.
 
         Fields that the application has set itself are left alone.
         """
+        told = room.told if room.is_mixed else room.entries
+        if not told and not room.timing:
+            return message
         headers = list(message.get("headers", ()))
-        waits = waits_of(told, scope) if message.get("status") in _STATUSES else None
         names = self._names
         for name, _ in headers:
             if name.lower() in names:
                 break
         else:
-            headers += self._denied(told, waits) if waits else self._allowed(told)
-            if waits and not any(name.lower() == b"retry-after" for name, _ in headers):
-                headers += _retry_after(longest(waits))
+            if message.get("status") in _STATUSES and (waits := waits_of(told, scope)):
+                waited = any(name.lower() == b"retry-after" for name, _ in headers)
+                headers += self._denied(told, waits)
+                headers += () if waited else _retry_after(longest(waits))
+            elif told:
+                headers += self._allowed(told)
+        if room.timing:
+            headers += room.timing
         return {**message, "headers": headers}
 
     async def deny(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ratelimit.asgi.answers import Answers
     from ratelimit.asgi.limit import Entry, Limit
-    from ratelimit.asgi.protocol import Connection, Scope
+    from ratelimit.asgi.protocol import Connection, Fields, Scope
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
 
@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = ("answers", "begun", "entries", "hook", "is_mixed", "started")
+    __slots__ = ("answers", "begun", "entries", "hook", "is_mixed", "started", "timing")
 
     def __init__(self, hook: Hook | None = None, answers: Answers | None = None) -> None:
         self.entries: list[Entry] = []
@@ -49,6 +49,8 @@ class Room:
         """How the outermost middleware answers, if there is one."""
         self.begun: float | None = None
         """When the request came, by a clock that counts seconds, if that is told."""
+        self.timing: Fields | None = None
+        """The field that tells how long it took to decide, if that is told."""
         self.is_mixed = False
         """Whether a limit may have decided twice, or only reports."""
         self.started = False
