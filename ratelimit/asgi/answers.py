@@ -89,24 +89,29 @@ class Answers:
 
         Fields that the application has set itself are left alone.
         """
-        told = room.told if room.is_mixed else room.entries
-        if not told and not room.timing:
+        told, notices = (room.told, None) if room.is_mixed else (room.entries, room.notices)
+        if not told and room.timing is None:
             return message
-        headers = list(message.get("headers", ()))
+        headers = message.get("headers", ())
+        if type(headers) is not list:
+            headers = list(headers)
+        fields: Fields = []
         names = self._names
         for name, _ in headers:
             if name.lower() in names:
                 break
         else:
-            if message.get("status") in _STATUSES and (waits := waits_of(told, scope)):
-                waited = any(name.lower() == b"retry-after" for name, _ in headers)
-                headers += self._denied(told, waits)
-                headers += () if waited else _retry_after(longest(waits))
+            waits = waits_of(told, scope) if message.get("status") in _STATUSES else None
+            if waits:
+                fields = self._denied(told, waits)
+                if not any(name.lower() == b"retry-after" for name, _ in headers):
+                    fields += _retry_after(longest(waits))
             elif told:
-                headers += self._allowed(told)
-        if room.timing:
-            headers += room.timing
-        return {**message, "headers": headers}
+                allowed = self._allowed
+                fields = allowed(told, notices)
+        if room.timing is not None:
+            fields += room.timing
+        return {**message, "headers": [*headers, *fields]}
 
     async def deny(
         self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import ceil, inf
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from ratelimit.asgi.limit import LARGEST, seconds
+from ratelimit.asgi.limit import LARGEST, Notices, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -35,8 +35,14 @@ class Fielding(Protocol):
     names: frozenset[bytes]
     """The names of the fields."""
 
-    def allowed(self, told: Sequence[Told]) -> Fields:
-        """Return the fields of a response to a request that was allowed."""
+    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
+        """Return the fields of a response to a request that was allowed.
+
+        Args:
+            told: What is told.
+            notices: What was made once of these limits, if it was.
+
+        """
 
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return the fields of a response to a request that some of the limits denied."""
@@ -47,13 +53,13 @@ class Draft11:
 
     names = frozenset((b"ratelimit", b"ratelimit-policy"))
 
-    def allowed(self, told: Sequence[Told]) -> Fields:
+    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
         """Return both fields, of all limits."""
         if len(told) == 1:
             limit, decision = told[0]
             return [(b"ratelimit", limit.item(decision)), limit.policy_field]
-        items = b", ".join([limit.item(decision) for limit, decision in told])
-        return [(b"ratelimit", items), _policies(told)]
+        notices = notices or Notices(limit for limit, _ in told)
+        return [(b"ratelimit", notices.items(told)), notices.policy_field]
 
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return both fields: of the limits that denied, with the policies of all."""
@@ -61,7 +67,8 @@ class Draft11:
             limit, decision = told[0]
             return [(b"ratelimit", _denied(limit, decision, waits)), limit.policy_field]
         items = [_denied(*each, waits) for each in told if each[0].name in waits]
-        return [(b"ratelimit", b", ".join(items)), _policies(told)]
+        policies = b", ".join([limit.policy for limit, _ in told])
+        return [(b"ratelimit", b", ".join(items)), (b"ratelimit-policy", policies)]
 
 
 class Trio:
@@ -74,7 +81,7 @@ class Trio:
         self.names = frozenset((self._limit, self._remaining, self._reset))
         self._epoch = epoch
 
-    def allowed(self, told: Sequence[Told]) -> Fields:
+    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
         """Return the three fields."""
         return self.denied(told, {})
 
@@ -95,7 +102,7 @@ class Silence:
 
     names: frozenset[bytes] = frozenset()
 
-    def allowed(self, told: Sequence[Told]) -> Fields:
+    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
         """Return nothing."""
         return []
 
@@ -111,7 +118,7 @@ class Tightest:
         self.names = fielding.names
         self._fielding = fielding
 
-    def allowed(self, told: Sequence[Told]) -> Fields:
+    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
         """Return the fields of the tightest limit."""
         return self._fielding.allowed([tightest(told)])
 
@@ -154,10 +161,6 @@ def longest(waits: Waits) -> int | None:
     """Return the wait after which all allow; None if one never will."""
     every = waits.values()
     return None if None in every else max(cast("Collection[int]", every))
-
-
-def _policies(told: Sequence[Told]) -> tuple[bytes, bytes]:
-    return b"ratelimit-policy", b", ".join([limit.policy for limit, _ in told])
 
 
 def _denied(limit: Notice, decision: Decision, waits: Waits) -> bytes:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
@@ -28,10 +30,21 @@ class Notice:
 
     """
 
-    __slots__ = ("algorithm", "head", "jitter", "name", "policy", "policy_field", "quota")
+    __slots__ = (
+        "algorithm",
+        "head",
+        "jitter",
+        "name",
+        "policy",
+        "policy_field",
+        "quota",
+        "template",
+    )
 
     head: bytes
     """An item of `RateLimit` up to the number that remains."""
+    template: bytes
+    """The item with a place for what remains, and one for the seconds."""
     policy: bytes
     """The item of `RateLimit-Policy`."""
     quota: bytes
@@ -44,6 +57,7 @@ class Notice:
         quoted = _string(name)
         most, window_us = _policy(algorithm)
         self.head = b"%b;r=" % quoted
+        self.template = self.head.replace(b"%", b"%%") + b"%d;t=%d"
         self.quota = b"%d" % most
         self.policy = b"%b;q=%d" % (quoted, most)
         if window_us >= 1_000_000:
@@ -56,7 +70,33 @@ class Notice:
         remaining, window = algorithm.available(decision.verdict[1], decision.now)
         if remaining > LARGEST:  # noqa: PLR1730 - a call takes a tenth of the time of all this
             remaining = LARGEST
-        return b"%b%d;t=%d" % (self.head, remaining, (window + 999_999) // 1_000_000 or 1)
+        return self.template % (remaining, (window + 999_999) // 1_000_000 or 1)
+
+
+class Notices:
+    """How clients are told of several limits at once, made once for those that decide as one.
+
+    Args:
+        limits: The limits, in the order in which they are told.
+
+    """
+
+    __slots__ = ("_template", "policy_field")
+
+    def __init__(self, limits: Iterable[Notice]) -> None:
+        limits = tuple(limits)
+        self._template = b", ".join([limit.template for limit in limits])
+        self.policy_field = b"ratelimit-policy", b", ".join([limit.policy for limit in limits])
+
+    def items(self, told: Sequence[Told]) -> bytes:
+        """Return the value of `RateLimit`: one template takes half the time of an item each."""
+        numbers: list[int] = []
+        for _, decision in told:
+            available = decision.page.algorithm.available
+            remaining, window = available(decision.verdict[1], decision.now)
+            numbers.append(remaining if remaining <= LARGEST else LARGEST)
+            numbers.append((window + 999_999) // 1_000_000 or 1)
+        return self._template % tuple(numbers)
 
 
 class Limit(Notice):

@@ -11,6 +11,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.asgi.asking import LONGEST_KEY
+from ratelimit.asgi.limit import Notices
 from ratelimit.stores.base import Ask
 from ratelimit.stores.memory import AsyncMemoryStore
 
@@ -120,13 +121,14 @@ def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
 def _together(rules: Sequence[BoundRule], limits: Sequence[Limit], store: MemoryStore) -> AtOnce:
     keys_of, asked = _asked(rules, limits)
     decide_all = store.decide_all
+    notices = Notices(limits)
 
     def decide(scope: Scope, room: Room) -> bool | None:
         keys = keys_of(scope)
         if keys is None:
             return None
         allowed, decisions = decide_all([(page, keys[index], cost) for page, index, cost in asked])
-        room.keep(scope, list(zip(limits, decisions, strict=True)))
+        room.keep(scope, list(zip(limits, decisions, strict=True)), notices)
         return allowed
 
     return decide

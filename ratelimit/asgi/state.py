@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ratelimit.asgi.answers import Answers
-    from ratelimit.asgi.limit import Entry, Limit
+    from ratelimit.asgi.limit import Entry, Limit, Notices
     from ratelimit.asgi.protocol import Connection, Fields, Scope
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
@@ -39,7 +39,16 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = ("answers", "begun", "entries", "hook", "is_mixed", "started", "timing")
+    __slots__ = (
+        "answers",
+        "begun",
+        "entries",
+        "hook",
+        "is_mixed",
+        "notices",
+        "started",
+        "timing",
+    )
 
     def __init__(self, hook: Hook | None = None, answers: Answers | None = None) -> None:
         self.entries: list[Entry] = []
@@ -51,17 +60,20 @@ class Room:
         """When the request came, by a clock that counts seconds, if that is told."""
         self.timing: Fields | None = None
         """The field that tells how long it took to decide, if that is told."""
+        self.notices: Notices | None = None
+        """What was made once of the limits that have decided, unless they are mixed."""
         self.is_mixed = False
         """Whether a limit may have decided twice, or only reports."""
         self.started = False
         """Whether the response has started, so that nothing can be told any more."""
 
-    def keep(self, scope: Scope, entries: list[Entry]) -> None:
+    def keep(self, scope: Scope, entries: list[Entry], notices: Notices | None = None) -> None:
         """Keep decisions that were just taken, on different limits that all enforce."""
         if self.entries or self.hook is not None:
             self.add(scope, entries)
         else:
             self.entries = entries
+            self.notices = notices
 
     def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
         """Keep decisions that were just taken, on any limits, and call the hook for each."""

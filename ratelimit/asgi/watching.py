@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ratelimit.asgi.addresses import Networks, packed
@@ -87,6 +88,7 @@ def _host(scope: Scope) -> str:
     return str(client[0] or "") if client else ""
 
 
+@lru_cache(maxsize=WATCHED)
 def _is_inside(host: str) -> bool:
     address = packed(host)
     return not host or (address is not None and address in _INSIDE)

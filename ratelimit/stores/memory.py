@@ -123,28 +123,21 @@ class MemoryStore:
             Whether all of them allow, and the decisions.
 
         """
-        decisions = []
         with self.lock:
             now = self.now()
-            verdicts, allowed = self._decided(asks, now)
+            decisions, allowed = self._decided(asks, now)
             if not allowed:
-                decisions = self._undone(asks, verdicts, now)
-                self._keep_denied(asks, verdicts, now)
+                self._undo(decisions, now)
+                self._keep_denied(decisions, now)
                 return False, decisions
-            for (page, key, cost), verdict in zip(asks, verdicts, strict=True):
-                if verdict[2] is not None:
-                    shelf = page.shelf
+            for decision in decisions:
+                after = decision.verdict[2]
+                if after is not None:
+                    shelf, key = decision.page.shelf, decision.key
                     if key in shelf.recent and now < shelf.turn_at:
-                        shelf.recent[key] = verdict[2]
+                        shelf.recent[key] = after
                     else:
-                        self.keep(shelf, key, verdict[2], now)
-                made = Decision()
-                made.page = page
-                made.key = key
-                made.cost = cost
-                made.now = now
-                made.verdict = verdict
-                decisions.append(made)
+                        self.keep(shelf, key, after, now)
         return True, decisions
 
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
@@ -152,7 +145,9 @@ class MemoryStore:
         checked = _checked(asks)
         with self.lock:
             now = self.now()
-            return self._undone(checked, self._decided(checked, now)[0], now)
+            decisions, _ = self._decided(checked, now)
+            self._undo(decisions, now)
+        return decisions
 
     def charge_all(self, asks: Sequence[Ask]) -> list[Decision]:
         """Charge all of them, whatever there is left."""
@@ -200,38 +195,43 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
-    def _decided(self, asks: Asks, now: int) -> tuple[list[Verdict], bool]:
-        """Return what is decided on each, and whether all are allowed."""
-        verdicts = []
+    def _decided(self, asks: Asks, now: int) -> tuple[list[Decision], bool]:
+        """Return what is decided on each, and whether all are allowed; nothing is kept yet."""
+        decisions = []
         allowed = True
         for page, key, cost in asks:
             shelf = page.shelf
-            if key in shelf.recent and now < shelf.turn_at:
-                state = shelf.recent[key]
+            recent = shelf.recent
+            if key in recent and now < shelf.turn_at:
+                state = recent[key]
             else:
                 state = self.state_of(shelf, key, now)
-            verdict = page.algorithm.decide(state, now, cost)
+            made = Decision()
+            made.page = page
+            made.key = key
+            made.cost = cost
+            made.now = now
+            made.verdict = verdict = page.algorithm.decide(state, now, cost)
             if not verdict[0]:
                 allowed = False
-            verdicts.append(verdict)
-        return verdicts, allowed
+            decisions.append(made)
+        return decisions, allowed
 
-    def _undone(self, asks: Asks, verdicts: Iterable[Verdict], now: int) -> list[Decision]:
-        """Return decisions that have charged nothing, and take back what isn't kept."""
-        decisions = []
-        for (page, key, cost), (allowed, decided, _) in zip(asks, verdicts, strict=True):
-            reading = decided
-            if allowed:
-                state = self.state_of(page.shelf, key, now)
-                reading = page.algorithm.decide(state, now, 0)[1]
-            decisions.append(Decision.of(page, key, cost, allowed, now, reading, 0))
-        return decisions
+    def _undo(self, decisions: Iterable[Decision], now: int) -> None:
+        """Let decisions have charged nothing, and take back what isn't kept."""
+        for decision in decisions:
+            if decision.verdict[0]:
+                page = cast("MemoryLedger", decision.page)
+                state = self.state_of(page.shelf, decision.key, now)
+                decision.verdict = True, page.algorithm.decide(state, now, 0)[1], None
+                decision._spent = 0
 
-    def _keep_denied(self, asks: Asks, verdicts: Iterable[Verdict], now: int) -> None:
+    def _keep_denied(self, decisions: Iterable[Decision], now: int) -> None:
         """Keep what a denial has put right: a state from a clock that ran ahead."""
-        for (page, key, _), (allowed, _, after) in zip(asks, verdicts, strict=True):
+        for decision in decisions:
+            allowed, _, after = decision.verdict
             if after is not None and not allowed:
-                self.keep(page.shelf, key, after, now)
+                self.keep(cast("MemoryLedger", decision.page).shelf, decision.key, after, now)
 
     def state_of(self, shelf: Shelf, key: str, now: int) -> State:
         """Return the state of a key, under the lock."""
