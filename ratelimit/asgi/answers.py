@@ -107,8 +107,7 @@ class Answers:
                 if not any(name.lower() == b"retry-after" for name, _ in headers):
                     fields += _retry_after(longest(waits))
             elif told:
-                allowed = self._allowed
-                fields = allowed(told, notices)
+                fields = self._allowed(told, notices)
         if room.timing is not None:
             fields += room.timing
         return {**message, "headers": [*headers, *fields]}
@@ -120,7 +119,8 @@ class Answers:
         denied: Sequence[Entry] = room.entries
         if len(denied) > 1:
             denied = [entry for entry in room.told if not entry[1].verdict[0]]
-            await give_back_calmly(room.entries)
+            if room.is_mixed:  # else they decided as one, which has charged nothing
+                await give_back_calmly(room.entries)
         app = self._on_denied
         for limit, _ in denied if plan.answers else ():
             app = plan.answers.get(limit.name, app)
@@ -175,7 +175,7 @@ class Answers:
             waits = {limit.name: seconds(decision.retry_after_us)}
         told: Sequence[Told] = denied
         if room.entries != denied:
-            told = [*(each for each in room.told if each not in denied), *denied]
+            told = [each for each in room.told if each not in denied] + [*denied]
         wait = longest(waits)
         never = _never_fits(denied) if wait is None else None
         refusal = quota_exceeded(self._body, tuple(waits), wait, never)

@@ -149,8 +149,7 @@ class RateLimitMiddleware:
         plan = rules.plan_of(asked)
         try:
             if plan is not None and plan.is_plain:
-                at_once = plan.at_once  # called from the attribute, each takes 50 ns more
-                allowed = at_once(asked, room)
+                allowed = plan.at_once(asked, room)
                 if allowed is None:
                     allowed = await plan.decide(asked, room)
                 if not allowed:
@@ -159,8 +158,8 @@ class RateLimitMiddleware:
             elif plan is not None:
                 await self._hold(plan, asked, scope, receive, send, room, outermost)
                 return
-            app = self.app
-            await app(scope, receive, self._answers.telling(scope, send, room) if outermost else send)
+            tell = self._answers.telling(scope, send, room) if outermost else send
+            await self.app(scope, receive, tell)
         except HungUp:
             await give_back_calmly(room.entries)
         except REFUSED as error:

@@ -97,7 +97,7 @@ def _asked(
 
 
 def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
-    key_of, cost, longest = bound.key, bound.cost or 0, LONGEST_KEY
+    key_of, cost = bound.key, bound.cost or 0
     hit = store.open(limit.name, limit.algorithm).hit
 
     def decide(scope: Scope, room: Room) -> bool | None:
@@ -105,14 +105,11 @@ def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
             key: Any = key_of(scope)
         except Exception:
             return None
-        if type(key) is not str or not key or len(key) > longest:
+        if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
             _drop([key])
             return None
         decision = hit(key, cost)
-        if room.entries or room.hook is not None:
-            room.add(scope, [(limit, decision)])
-        else:
-            room.entries = [(limit, decision)]
+        room.keep(scope, [(limit, decision)])
         return decision.verdict[0]
 
     return decide
