@@ -309,6 +309,20 @@ def test_within_the_effective_window_no_more_than_what_remains_is_used(
 
 @every_kind
 @given(data=st.data())
+def test_what_is_available_is_told_by_one_question(
+    kind: type[Algorithm], data: st.DataObject
+) -> None:
+    """It is what remains, and the effective window, at whatever time it is asked for."""
+    key, now, _ = used_key(data, kind)
+    algorithm = key.algorithm
+    reading = key.hit(now, data.draw(st.integers(0, algorithm.max_cost))).reading
+    key.hit(now + data.draw(st.integers(0, algorithm.quota.period_us)), 1)
+    expected = algorithm.remaining(reading, now), algorithm.effective_window(reading, now)
+    assert expected == algorithm.available(reading, now)
+
+
+@every_kind
+@given(data=st.data())
 def test_clock_jumps_backwards(kind: type[Algorithm], data: st.DataObject) -> None:
     """An earlier time never has more to give, and locks nobody out beyond `reset_after`."""
     key, now, _ = used_key(data, kind)

@@ -84,5 +84,6 @@ class FixedWindow(Windows):
         start, end = self._window
         if not start <= moment < end:
             end = self._start_of(moment) + self._period
-        left = self._limit - used
-        return left if left > 0 else 0, end - now
+        if used >= self._limit:
+            return 0, end - now
+        return self._limit - used, end - now

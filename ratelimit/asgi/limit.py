@@ -94,8 +94,9 @@ class Notices:
         for _, decision in told:
             available = decision.page.algorithm.available
             remaining, window = available(decision.verdict[1], decision.now)
-            numbers.append(remaining if remaining <= LARGEST else LARGEST)
-            numbers.append((window + 999_999) // 1_000_000 or 1)
+            if remaining > LARGEST:  # noqa: PLR1730 - as in `Notice.item`
+                remaining = LARGEST
+            numbers += remaining, (window + 999_999) // 1_000_000 or 1
         return self._template % tuple(numbers)
 
 

@@ -15,7 +15,7 @@ from ratelimit.stores.base import check_cost, check_key, check_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from ratelimit.algorithms.base import Algorithm, State, Verdict
+    from ratelimit.algorithms.base import Algorithm, State
     from ratelimit.stores.base import Ask, AsyncHit, Hit
 
     Asks = Sequence[tuple["MemoryLedger", str, int]]
@@ -125,19 +125,20 @@ class MemoryStore:
         """
         with self.lock:
             now = self.now()
-            decisions, allowed = self._decided(asks, now)
+            decisions, allowed, known = self._decided(asks, now)
             if not allowed:
                 self._undo(decisions, now)
                 self._keep_denied(decisions, now)
                 return False, decisions
             for decision in decisions:
                 after = decision.verdict[2]
-                if after is not None:
-                    shelf, key = decision.page.shelf, decision.key
-                    if key in shelf.recent and now < shelf.turn_at:
-                        shelf.recent[key] = after
-                    else:
-                        self.keep(shelf, key, after, now)
+                if after is None:
+                    continue
+                shelf: Shelf = decision.page.shelf  # type: ignore[attr-defined] # cast is a call
+                if known:
+                    shelf.recent[decision.key] = after
+                else:
+                    self.keep(shelf, decision.key, after, now)
         return True, decisions
 
     def peek_all(self, asks: Sequence[Ask]) -> list[Decision]:
@@ -145,7 +146,7 @@ class MemoryStore:
         checked = _checked(asks)
         with self.lock:
             now = self.now()
-            decisions, _ = self._decided(checked, now)
+            decisions, _, _ = self._decided(checked, now)
             self._undo(decisions, now)
         return decisions
 
@@ -195,16 +196,20 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
-    def _decided(self, asks: Asks, now: int) -> tuple[list[Decision], bool]:
-        """Return what is decided on each, and whether all are allowed; nothing is kept yet."""
+    def _decided(self, asks: Asks, now: int) -> tuple[list[Decision], bool, bool]:
+        """Return what is decided on each, whether all are allowed, and whether all keys are known.
+
+        Nothing is kept yet.
+        """
         decisions = []
-        allowed = True
+        allowed = known = True
         for page, key, cost in asks:
             shelf = page.shelf
             recent = shelf.recent
             if key in recent and now < shelf.turn_at:
                 state = recent[key]
             else:
+                known = False
                 state = self.state_of(shelf, key, now)
             made = Decision()
             made.page = page
@@ -215,7 +220,7 @@ class MemoryStore:
             if not verdict[0]:
                 allowed = False
             decisions.append(made)
-        return decisions, allowed
+        return decisions, allowed, known
 
     def _undo(self, decisions: Iterable[Decision], now: int) -> None:
         """Let decisions have charged nothing, and take back what isn't kept."""
