@@ -245,6 +245,24 @@ def test_a_quota_that_exceeds_structured_fields() -> None:
     assert ask(app).headers["ratelimit-remaining"] == "999999999999999"
 
 
+def test_several_quotas_that_exceed_structured_fields() -> None:
+    """Each of several limits is told with the largest number at most."""
+    huge = FixedWindow(f"{2**53 - 1}/day", max_debt=0)
+    answer = ask(told(Rule("huge", huge, key="k"), Rule("one", ONE, key="k")))
+    assert '"huge";r=999999999999999;' in answer.headers["ratelimit"]
+    assert '"one";r=0;' in answer.headers["ratelimit"]
+
+
+def test_a_name_that_looks_like_a_template() -> None:
+    """A per cent sign in a name is told as it is, by one limit and by several."""
+    decision = Limiter(TokenBucket("10/second"), store=MemoryStore(clock=Clock(0))).hit("k")
+    entry = Notice("100%d", decision.page.algorithm), decision
+    style = STYLES["draft-11"]
+    one, several = (dict(style.allowed(entries)) for entries in ([entry], [entry, entry]))
+    assert one[b"ratelimit"] == b'"100%d";r=9;t=1'
+    assert several[b"ratelimit"] == b'"100%d";r=9;t=1, "100%d";r=9;t=1'
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**12))
 def test_a_denial_is_never_told_with_a_shorter_wait(limit: int, cost: int, now: int) -> None:
     """In every style the reset of a limit that denied is when it admits again, or later."""
