@@ -40,7 +40,7 @@ $(VENV)/bin/python:
 # The oldest FastAPI that is served, with the Starlette that it came with.
 .venv-oldest/.ready: $(VENV)/bin/python pyproject.toml
 	$(RUN) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --editable . fastapi==0.115.0 httpx 'pytest>=9'
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[redis]' fastapi==0.115.0 httpx 'pytest>=9'
 	touch $@
 
 $(VENV)/.%: $(VENV)/bin/python pyproject.toml
