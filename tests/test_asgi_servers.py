@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import subprocess
 import sys
@@ -201,7 +200,7 @@ def by_httpx(url: str, name: dict[str, str]) -> list[int]:
 
 def by_curl(url: str, name: dict[str, str]) -> list[int]:
     """Ask twice, as curl does."""
-    curl = [str(shutil.which("curl")), "--silent", "--retry", "3"]
+    curl = [servers.installed("curl"), "--silent", "--retry", "3"]
     asked = [*curl, "--header", f"x-name: {name['x-name']}", "--write-out", "\n%{http_code}", url]
     said = [subprocess.run(asked, capture_output=True, text=True, check=True) for _ in range(2)]
     return [int(each.stdout.rpartition("\n")[2]) for each in said]
