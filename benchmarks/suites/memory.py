@@ -195,7 +195,7 @@ def _to_limits(result: Result, outcome: str) -> list[str]:
             "memory", "time", who="limits", algorithm=algorithm, outcome=outcome, **ALONE
         ):
             reached[str(algorithm)] = beside.times_better(own, other)
-    return promises.at_least(4, f"Times as fast as limits, {outcome}", reached)
+    return promises.at_least(4, f"Times as fast as limits, one hot key, {outcome}", reached)
 
 
 def _to_the_floor(result: Result) -> list[str]:

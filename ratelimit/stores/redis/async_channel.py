@@ -49,11 +49,7 @@ def channel_of(connection: Any, listener: Listener) -> Channel:
 
 
 class TransportChannel(asyncio.Protocol):
-    """A channel over a transport.
-
-    A call takes a fifth of the time that redis-py's reader and writer take: there is no task, no
-    timer and no `await`.
-    """
+    """A channel over a transport: a call needs no task, no timer and no `await`."""
 
     def __init__(self, writer: asyncio.StreamWriter, listener: Listener) -> None:
         self.quiet = True

@@ -44,7 +44,7 @@ local function lifetime(reset_after)
   return format(one, (ms < 1 and 1 or ms) + grace)
 end
 
--- A state is often the reading too: then its text, half a microsecond's work, serves twice.
+-- A state is often the reading too: then its text serves twice.
 local function save(key, after, args, algorithm, text)
   local ms = lifetime(algorithm.reset_after(after, now, args))
   call('SET', key, text or text_of(after), 'PX', ms)

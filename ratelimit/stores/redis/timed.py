@@ -37,7 +37,7 @@ class TimedSocket:
         """Whether its bytes can be looked at before they are read: not those of TLS."""
 
     def exchange(self, packed: bytes) -> Reply:
-        """Send a command and return its reply, in half the time that redis-py takes.
+        """Send a command and return its reply, without redis-py.
 
         Raises:
             redis.RedisError: The reply doesn't come, or is none that a script gives.
