@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, get_args
 
@@ -25,7 +26,7 @@ from ratelimit.stores.constant import Constant, refused
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
-    from ratelimit.asgi.limit import Entry, Told
+    from ratelimit.asgi.limit import Entry, Limit, Told
     from ratelimit.asgi.plan import Plan
     from ratelimit.asgi.protocol import Application, Fields, Message, Receive, Scope, Send
     from ratelimit.asgi.state import Room
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 REFUSED = (RateLimitExceeded, StoreError, UnknownClient, NoAlgorithm, Crowded)
 """What keeps a request from being served."""
+
+Telling = Callable[["Scope", "Send", "Room"], "Send"]
+"""What makes a `send` that tells the client what was decided on a request."""
 
 _STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _STATUSES = (429, 503)
@@ -66,51 +70,57 @@ class Answers:
         fielding = STYLES[style] if tell == "all" else Tightest(STYLES[style])
         self._names = fielding.names
         self._allowed = fielding.allowed
+        self._allowed_by = fielding.allowed_by
         self._denied = fielding.denied
-
-    def telling(self, scope: Scope, send: Send, room: Room) -> Send:
+        self.telling = self.telling_by(())
         """Return a `send` that adds the fields to the start of the response, or to an accept.
 
-        It is asked for when the request has been decided on.
+        It is asked for when the request has been decided on. Fields that the application has set
+        itself are left alone.
         """
-        if room.begun is not None:
-            room.timing = self._timing(room)
 
-        def tell(message: Message) -> Awaitable[None]:
-            if room.started or message["type"] not in _STARTS:
+    def telling_by(self, limits: Sequence[Limit]) -> Telling:
+        """Return `telling` for requests that these limits allow, all of them or else mixed ones.
+
+        Most requests come this way, so what they needn't be asked for is worked out once.
+        """
+        names, fields_of = self._names, self._allowed_by(limits)
+
+        def telling(scope: Scope, send: Send, room: Room) -> Send:
+            if room.begun is not None:
+                room.timing = self._timing(room)
+
+            def tell(message: Message) -> Awaitable[None]:
+                if room.started or message["type"] not in _STARTS:
+                    return send(message)
+                room.started = True
+                headers = [*message.get("headers", ())]
+                for name, _ in headers:
+                    if name.lower() in names:
+                        break
+                else:
+                    if room.is_mixed or not limits:
+                        headers += self._fields(scope, message.get("status"), headers, room)
+                    else:
+                        headers += fields_of(room.entries)
+                headers += room.timing
+                message = dict(message)
+                message["headers"] = headers
                 return send(message)
-            room.started = True
-            return send(self._started(scope, message, room))
 
-        return tell
+            return tell
 
-    def _started(self, scope: Scope, message: Message, room: Room) -> Message:
-        """Return the start of a response with the fields of what was decided.
+        return telling
 
-        Fields that the application has set itself are left alone.
-        """
-        told, notices = (room.told, None) if room.is_mixed else (room.entries, room.notices)
-        if not told and room.timing is None:
-            return message
-        headers = message.get("headers", ())
-        if type(headers) is not list:
-            headers = list(headers)
-        fields: Fields = []
-        names = self._names
-        for name, _ in headers:
-            if name.lower() in names:
-                break
-        else:
-            waits = waits_of(told, scope) if message.get("status") in _STATUSES else None
-            if waits:
-                fields = self._denied(told, waits)
-                if not any(name.lower() == b"retry-after" for name, _ in headers):
-                    fields += _retry_after(longest(waits))
-            elif told:
-                fields = self._allowed(told, notices)
-        if room.timing is not None:
-            fields += room.timing
-        return {**message, "headers": [*headers, *fields]}
+    def _fields(self, scope: Scope, status: object, headers: Fields, room: Room) -> Fields:
+        """Return the fields of what was decided, for the start of a response."""
+        told = room.told if room.is_mixed else room.entries
+        waits = waits_of(told, scope) if status in _STATUSES else None
+        if not waits:
+            return self._allowed(told) if told else []
+        if any(name.lower() == b"retry-after" for name, _ in headers):
+            return self._denied(told, waits)
+        return [*self._denied(told, waits), *_retry_after(longest(waits))]
 
     async def deny(
         self, plan: Plan, scope: Scope, receive: Receive, send: Send, room: Room

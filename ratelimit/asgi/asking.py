@@ -61,7 +61,8 @@ class BoundRule:
     def is_quick(self) -> bool:
         """Whether nothing but the key has to be asked for, and that is said at once."""
         known = self.cost is not None and self.fixed is not None
-        return known and not self.rule.is_conditional and not awaits(self.key)
+        rule = self.rule
+        return known and not (rule.shadow or rule.is_conditional or awaits(self.key))
 
     async def part(self, scope: Scope) -> Part | None:
         """Return what to ask for a request, or None if the rule isn't for it.

@@ -110,7 +110,8 @@ class Checkpoint:
         if self.is_open:
             return self._exempt.hit("exempt", 0)
         room, _ = enter(scope)
-        here = Room(room.hook)
+        here = Room()
+        here.hook = room.hook
         asked = as_request(scope) if scope["type"] == "websocket" else scope
         if self._by_peer and Checkpoint.watch is not None and not Checkpoint.watch.goes_on(asked):
             Checkpoint.watch = None

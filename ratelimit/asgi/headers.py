@@ -7,11 +7,13 @@ reset, and `"x-ratelimit"` has them with an X and the reset in seconds of Unix t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from hashlib import blake2b
 from math import ceil, inf
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from ratelimit.asgi.limit import LARGEST, Notices, seconds
+from ratelimit.asgi.limit import LARGEST, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -25,41 +27,60 @@ Style = Literal["draft-11", "draft-06", "x-ratelimit", "none"]
 Tell = Literal["all", "tightest"]
 """Which limits are told of."""
 
+Allowed = Callable[["Sequence[Told]"], "Fields"]
+"""What writes the fields of a response to a request that was allowed."""
 Waits = dict[str, int | None]
 """The seconds that a limit which denied says to wait, by its name; None for ever."""
 
 
-class Fielding(Protocol):
+class Fielding(ABC):
     """A way to tell decisions in fields."""
 
     names: frozenset[bytes]
     """The names of the fields."""
 
-    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
-        """Return the fields of a response to a request that was allowed.
+    @abstractmethod
+    def allowed(self, told: Sequence[Told]) -> Fields:
+        """Return the fields of a response to a request that was allowed."""
 
-        Args:
-            told: What is told.
-            notices: What was made once of these limits, if it was.
+    def allowed_by(self, limits: Sequence[Notice]) -> Allowed:
+        """Return `allowed` for decisions of these limits, all of them in this order."""
+        return self.allowed
 
-        """
-
+    @abstractmethod
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return the fields of a response to a request that some of the limits denied."""
 
 
-class Draft11:
+class Draft11(Fielding):
     """`RateLimit` and `RateLimit-Policy`."""
 
     names = frozenset((b"ratelimit", b"ratelimit-policy"))
 
-    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return both fields, of all limits."""
-        if len(told) == 1:
-            limit, decision = told[0]
-            return [(b"ratelimit", limit.item(decision)), limit.policy_field]
-        notices = notices or Notices(limit for limit, _ in told)
-        return [(b"ratelimit", notices.items(told)), notices.policy_field]
+        return self.allowed_by([limit for limit, _ in told])(told)
+
+    def allowed_by(self, limits: Sequence[Notice]) -> Allowed:
+        """Return what writes both fields by a template that is made once."""
+        template = b", ".join([limit.template for limit in limits])
+        policies = b"ratelimit-policy", b", ".join([limit.policy for limit in limits])
+
+        def one(told: Sequence[Told]) -> Fields:
+            decision = told[0][1]
+            remaining, window = decision.page.algorithm.available(decision.verdict[1], decision.now)
+            if remaining > LARGEST:  # noqa: PLR1730 - as in `_available`, without its call
+                remaining = LARGEST
+            wait = (window + 999_999) // 1_000_000 or 1
+            return [(b"ratelimit", template % (remaining, wait)), policies]
+
+        def several(told: Sequence[Told]) -> Fields:
+            numbers: list[int] = []
+            for _, decision in told:
+                numbers += _available(decision)
+            return [(b"ratelimit", template % tuple(numbers)), policies]
+
+        return one if len(limits) == 1 else several
 
     def denied(self, told: Sequence[Told], waits: Waits) -> Fields:
         """Return both fields: of the limits that denied, with the policies of all."""
@@ -71,7 +92,7 @@ class Draft11:
         return [(b"ratelimit", b", ".join(items)), (b"ratelimit-policy", policies)]
 
 
-class Trio:
+class Trio(Fielding):
     """A field for each of limit, remaining and reset, of the tightest limit."""
 
     def __init__(self, prefix: bytes, *, epoch: bool) -> None:
@@ -81,7 +102,7 @@ class Trio:
         self.names = frozenset((self._limit, self._remaining, self._reset))
         self._epoch = epoch
 
-    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return the three fields."""
         return self.denied(told, {})
 
@@ -97,12 +118,12 @@ class Trio:
         ]
 
 
-class Silence:
+class Silence(Fielding):
     """No fields."""
 
-    names: frozenset[bytes] = frozenset()
+    names = frozenset()
 
-    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return nothing."""
         return []
 
@@ -111,14 +132,14 @@ class Silence:
         return []
 
 
-class Tightest:
+class Tightest(Fielding):
     """Fields that tell of the tightest limit alone."""
 
     def __init__(self, fielding: Fielding) -> None:
         self.names = fielding.names
         self._fielding = fielding
 
-    def allowed(self, told: Sequence[Told], notices: Notices | None = None) -> Fields:
+    def allowed(self, told: Sequence[Told]) -> Fields:
         """Return the fields of the tightest limit."""
         return self._fielding.allowed([tightest(told)])
 
@@ -161,6 +182,14 @@ def longest(waits: Waits) -> int | None:
     """Return the wait after which all allow; None if one never will."""
     every = waits.values()
     return None if None in every else max(cast("Collection[int]", every))
+
+
+def _available(decision: Decision) -> tuple[int, int]:
+    """Return what remains, and the seconds after which more can be used at the soonest."""
+    remaining, window = decision.page.algorithm.available(decision.verdict[1], decision.now)
+    if remaining > LARGEST:  # noqa: PLR1730 - a call takes a tenth of the time of all this
+        remaining = LARGEST
+    return remaining, (window + 999_999) // 1_000_000 or 1
 
 
 def _denied(limit: Notice, decision: Decision, waits: Waits) -> bytes:

@@ -7,8 +7,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from ratelimit.algorithms.base import Algorithm
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
@@ -63,41 +61,6 @@ class Notice:
         if window_us >= 1_000_000:
             self.policy += b";w=%d" % seconds(window_us)
         self.policy_field = b"ratelimit-policy", self.policy
-
-    def item(self, decision: Decision) -> bytes:
-        """Return an item of `RateLimit`: what remains, and when more can be used at the soonest."""
-        algorithm = decision.page.algorithm
-        remaining, window = algorithm.available(decision.verdict[1], decision.now)
-        if remaining > LARGEST:  # noqa: PLR1730 - a call takes a tenth of the time of all this
-            remaining = LARGEST
-        return self.template % (remaining, (window + 999_999) // 1_000_000 or 1)
-
-
-class Notices:
-    """How clients are told of several limits at once, made once for those that decide as one.
-
-    Args:
-        limits: The limits, in the order in which they are told.
-
-    """
-
-    __slots__ = ("_template", "policy_field")
-
-    def __init__(self, limits: Iterable[Notice]) -> None:
-        limits = tuple(limits)
-        self._template = b", ".join([limit.template for limit in limits])
-        self.policy_field = b"ratelimit-policy", b", ".join([limit.policy for limit in limits])
-
-    def items(self, told: Sequence[Told]) -> bytes:
-        """Return the value of `RateLimit`: one template saves a fifth of the time of the items."""
-        numbers: list[int] = []
-        for _, decision in told:
-            available = decision.page.algorithm.available
-            remaining, window = available(decision.verdict[1], decision.now)
-            if remaining > LARGEST:  # noqa: PLR1730 - as in `Notice.item`
-                remaining = LARGEST
-            numbers += remaining, (window + 999_999) // 1_000_000 or 1
-        return self._template % tuple(numbers)
 
 
 class Limit(Notice):

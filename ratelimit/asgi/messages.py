@@ -136,7 +136,7 @@ class MessageLimits:
     def inlet(self, scope: Scope, room: Room, socket: Socket) -> Inlet | None:
         """Return what lets in what comes by a WebSocket with such a scope, if it is limited."""
         plan = self._set.plan_of(scope)
-        return None if plan is None else Inlet(self, plan, scope, room, socket)
+        return Inlet(self, plan, scope, room, socket) if plan.rules else None
 
 
 class Inlet:

@@ -18,7 +18,7 @@ from ratelimit.asgi.rule_book import RuleBook
 from ratelimit.asgi.rules import check_names
 from ratelimit.asgi.settling import Settlement
 from ratelimit.asgi.sockets import Sockets
-from ratelimit.asgi.state import enter
+from ratelimit.asgi.state import ROOM, Room, enter
 from ratelimit.asgi.stores import Stores
 from ratelimit.asgi.watching import Watch
 from ratelimit.quota import whole
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ratelimit.asgi.problems import Body
     from ratelimit.asgi.protocol import Application, Message, Receive, Scope, Send
     from ratelimit.asgi.rules import Rule
-    from ratelimit.asgi.state import Hook, Room
+    from ratelimit.asgi.state import Hook
     from ratelimit.stores.base import AsyncStore
     from ratelimit.stores.memory import MemoryStore
     from ratelimit.stores.opening import OnError
@@ -109,6 +109,9 @@ class RateLimitMiddleware:
         self._book = rules if isinstance(rules, RuleBook) else RuleBook(rules)
         self._stores = Stores(store, on_error, nodes)
         self._is_opened = isinstance(store, str)
+        if not isinstance(server_timing, bool):
+            raise TypeError(f"server_timing is true or false, not {server_timing!r}")
+        self._times = server_timing
         self._answers = Answers(headers, tell, body, on_denied)
         self._hook = on_decision
         self._holding = Holding(whole(max_waiting, "max_waiting", 0))
@@ -116,11 +119,9 @@ class RateLimitMiddleware:
         check_names([rule.name for rule in self.rules] + [limit.name for limit in self._messages])
         check_choice(slashes, Slashes, "slashes")
         self._merges = slashes == "merged"
-        if not isinstance(server_timing, bool):
-            raise TypeError(f"server_timing is true or false, not {server_timing!r}")
-        self._times = server_timing
         self._read()
         self._watch = self._doubt()
+        self._prepares = self._merges or self._times or self._watch is not None
         if is_own(store):
             made(self, horizon_of(self.rules))
 
@@ -140,26 +141,27 @@ class RateLimitMiddleware:
         if scope["type"] != "http":
             await self._pass(rules, scope, receive, send)
             return
-        room, outermost = enter(scope, self._hook, self._answers)
-        if self._times:
-            room.begun = perf_counter()
-        asked = merged(scope) if self._merges else scope
-        if self._watch is not None and not self._watch.goes_on(scope):
-            self._watch = None
+        room = Room()
+        room.answers = self._answers
+        room.hook = self._hook
+        outermost = True
+        if scope.setdefault(ROOM, room) is not room:
+            room, outermost = enter(scope, self._hook, self._answers)
+        asked = self._prepare(scope, room) if self._prepares else scope
         plan = rules.plan_of(asked)
         try:
-            if plan is not None and plan.is_plain:
-                allowed = plan.at_once(asked, room)
-                if allowed is None:
-                    allowed = await plan.decide(asked, room)
-                if not allowed:
-                    await self._answers.deny(plan, scope, receive, send, room)
+            allowed = plan.at_once(asked, room)
+            if allowed is None:
+                if not plan.is_plain:
+                    await self._hold(plan, asked, scope, receive, send, room, outermost)
                     return
-            elif plan is not None:
-                await self._hold(plan, asked, scope, receive, send, room, outermost)
+                allowed = await plan.decide(asked, room)
+            if not allowed:
+                await self._answers.deny(plan, scope, receive, send, room)
                 return
-            tell = self._answers.telling(scope, send, room) if outermost else send
-            await self.app(scope, receive, tell)
+            if outermost:
+                send = plan.telling(scope, send, room)
+            await self.app(scope, receive, send)
         except HungUp:
             await give_back_calmly(room.entries)
         except REFUSED as error:
@@ -171,15 +173,22 @@ class RateLimitMiddleware:
         """Serve a WebSocket, and pass on what is no request either."""
         if scope["type"] == "websocket":
             room, outermost = enter(scope, self._hook, self._answers)
-            if self._times:
-                room.begun = perf_counter()
-            asked = merged(scope) if self._merges else scope
+            asked = self._prepare(scope, room) if self._prepares else scope
             serve = self._sockets.serve
             await serve(self.app, rules, asked, scope, receive, send, room, outermost)
             return
         if scope["type"] == "lifespan" and self._is_opened:
             send = self._living(send)
         await self.app(scope, receive, send)
+
+    def _prepare(self, scope: Scope, room: Room) -> Scope:
+        """Do what some middlewares do before they decide; return the scope that rules see."""
+        if self._times:
+            room.begun = perf_counter()
+        if self._watch is not None and not self._watch.goes_on(scope):
+            self._watch = None
+            self._prepares = self._merges or self._times
+        return merged(scope) if self._merges else scope
 
     async def _hold(
         self,
@@ -208,7 +217,7 @@ class RateLimitMiddleware:
     def _read(self) -> RuleSet:
         """Read the rules, which states are kept by name outlive."""
         self._seen = self._book.rules
-        self._set = RuleSet(self._seen, self._stores.of)
+        self._set = RuleSet(self._seen, self._stores.of, self._answers)
         limits = MessageLimits(self._messages, self._stores, self._holding)
         self._sockets = Sockets(self._answers, self._holding, limits)
         return self._set

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.algorithms.base import Algorithm
 from ratelimit.asgi.asking import NoAlgorithm, UnknownClient
-from ratelimit.asgi.quick import at_once, quick
+from ratelimit.asgi.quick import at_once, limits_of, not_at_once, quick
 from ratelimit.asgi.state import give_back
 from ratelimit.errors import StoreError
 from ratelimit.limits import wait_of
@@ -19,6 +19,7 @@ from ratelimit.stores.base import Ask
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
+    from ratelimit.asgi.answers import Answers, Telling
     from ratelimit.asgi.asking import BoundRule
     from ratelimit.asgi.limit import Entry, Limit, Part
     from ratelimit.asgi.protocol import Scope
@@ -30,9 +31,18 @@ _log = logging.getLogger(__name__)
 
 
 class Plan:
-    """What to do for the requests that match the same rules, worked out once."""
+    """What to do for the requests that match the same rules, worked out once.
 
-    def __init__(self, rules: Sequence[BoundRule]) -> None:
+    Args:
+        rules: The rules; none if requests match none.
+        answers: How the client is answered by whoever decides, if that is how it is done.
+
+    """
+
+    telling: Telling
+    """Return a `send` that tells the client what was decided; only with answers."""
+
+    def __init__(self, rules: Sequence[BoundRule], answers: Answers | None = None) -> None:
         self.rules = {bound.rule.name: bound for bound in rules}
         self.enforced = [bound for bound in rules if not bound.rule.shadow]
         self._shadows = [bound for bound in rules if bound.rule.shadow]
@@ -48,15 +58,17 @@ class Plan:
         """What answers a denial, by the names of the rules that have something."""
         self.is_plain = not (self.waits or self.delays or self.counts)
         """Whether a request is charged and served at once, and that is all."""
-        self.decide: Decide = self.carefully if self._shadows else quick(rules, self.carefully)
+        self.decide: Decide = quick(rules, self.carefully)
         """Decide all rules as one, and leave the decisions in the room; whether they allow."""
-        self.at_once = at_once([] if self._shadows else rules)
+        self.at_once = at_once(rules) if self.is_plain else not_at_once
         """Do what `decide` does without awaiting it; None if it has to be awaited."""
+        if answers is not None:
+            self.telling = answers.telling_by(limits_of(rules))
 
     async def carefully(self, scope: Scope, room: Room) -> bool:
         """Do what `decide` does, whatever the rules and their functions are."""
         entries = await hit(await self.parts(scope))
-        room.keep(scope, entries)
+        room.add(scope, entries)
         if not all(decision for _, decision in entries):
             return False
         await self.shadow(scope, room)

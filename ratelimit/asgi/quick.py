@@ -11,7 +11,6 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.asgi.asking import LONGEST_KEY
-from ratelimit.asgi.limit import Notices
 from ratelimit.stores.base import Ask
 from ratelimit.stores.memory import AsyncMemoryStore
 
@@ -34,7 +33,7 @@ Keys = Callable[["Scope"], list[str] | None]
 
 def quick(rules: Sequence[BoundRule], carefully: Decide) -> Decide:
     """Return what decides the rules, by the shortest way that there is."""
-    limits = _limits(rules)
+    limits = limits_of(rules)
     if not limits:
         return carefully
     keys_of, asked = _asked(rules, limits)
@@ -56,16 +55,18 @@ def quick(rules: Sequence[BoundRule], carefully: Decide) -> Decide:
 
 def at_once(rules: Sequence[BoundRule]) -> AtOnce:
     """Return what decides the rules if they are quick and their states in memory."""
-    limits = _limits(rules)
+    if not rules:
+        return _nothing
+    limits = limits_of(rules)
     if not limits or type(limits[0].store) is not AsyncMemoryStore:
-        return _not_at_once
+        return not_at_once
     store = limits[0].store.store
     return (
         _alone(rules[0], limits[0], store) if len(rules) == 1 else _together(rules, limits, store)
     )
 
 
-def _limits(rules: Sequence[BoundRule]) -> list[Limit]:
+def limits_of(rules: Sequence[BoundRule]) -> list[Limit]:
     """Return the limits of rules that are quick and in one store; none if they aren't."""
     limits = [bound.fixed for bound in rules if bound.is_quick and bound.fixed is not None]
     together = len(limits) == len(rules) and len({limit.store for limit in limits}) == 1
@@ -88,7 +89,7 @@ def _asked(
         except Exception:
             return None
         for key in keys:
-            if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+            if type(key) is not str or not key or len(key) > LONGEST_KEY:
                 _drop(keys)
                 return None
         return keys
@@ -105,11 +106,14 @@ def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
             key: Any = key_of(scope)
         except Exception:
             return None
-        if type(key) is not str or not 0 < len(key) <= LONGEST_KEY:
+        if type(key) is not str or not key or len(key) > LONGEST_KEY:
             _drop([key])
             return None
-        decision = hit(key, cost)
-        room.keep(scope, [(limit, decision)])
+        decision = hit(key, cost)  # and then `Room.keep`, without its call
+        if room.entries or room.hook is not None:
+            room.add(scope, ((limit, decision),))
+        else:
+            room.entries = ((limit, decision),)
         return decision.verdict[0]
 
     return decide
@@ -118,21 +122,25 @@ def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
 def _together(rules: Sequence[BoundRule], limits: Sequence[Limit], store: MemoryStore) -> AtOnce:
     keys_of, asked = _asked(rules, limits)
     decide_all = store.decide_all
-    notices = Notices(limits)
 
     def decide(scope: Scope, room: Room) -> bool | None:
         keys = keys_of(scope)
         if keys is None:
             return None
         allowed, decisions = decide_all([(page, keys[index], cost) for page, index, cost in asked])
-        room.keep(scope, list(zip(limits, decisions, strict=True)), notices)
+        room.keep(scope, list(zip(limits, decisions, strict=True)))
         return allowed
 
     return decide
 
 
-def _not_at_once(scope: Scope, room: Room) -> None:
+def not_at_once(_scope: Scope, _room: Room) -> None:
     """Say that it has to be awaited."""
+
+
+def _nothing(_scope: Scope, _room: Room) -> bool:
+    """Allow what no rule is for."""
+    return True
 
 
 def _drop(keys: Iterable[object]) -> None:

@@ -65,8 +65,9 @@ class Settlement:
             if entry[0] in limits and not rules[entry[0].name].counts(response)
         ]
         await give_back_calmly(free)
+        again = [await _looked_at_again(entry) for entry in free]
         self._room.is_mixed = True
-        self._room.entries += [await _looked_at_again(entry) for entry in free]
+        self._room.entries = [*self._room.entries, *again]
 
 
 def _response_of(message: Message) -> Message | None:

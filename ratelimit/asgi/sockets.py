@@ -118,11 +118,11 @@ class Sockets:
         inlet = self._messages.inlet(asked, room, socket)
         incoming = socket.receive if inlet is None else inlet.receive
         try:
-            if plan is not None and not await self._holding.decide(plan, asked, room, listener):
+            if not await self._holding.decide(plan, asked, room, listener):
                 await self._answers.deny(plan, as_http(scope), no_body, deny, room)
                 return
             tell = self._answers.telling(scope, socket.send, room) if outermost else socket.send
-            if plan is not None and plan.counts:
+            if plan.counts:
                 await Settlement(plan, room, tell).serve(app, scope, incoming)
             else:
                 await app(scope, incoming, tell)

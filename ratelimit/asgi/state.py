@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ratelimit.asgi.answers import Answers
-    from ratelimit.asgi.limit import Entry, Limit, Notices
-    from ratelimit.asgi.protocol import Connection, Fields, Scope
+    from ratelimit.asgi.limit import Entry, Limit
+    from ratelimit.asgi.protocol import Connection, Scope
     from ratelimit.decision import Decision
     from ratelimit.stores.base import AsyncStore
 
@@ -39,41 +39,26 @@ _logger = logging.getLogger(__name__)
 class Room:
     """The decisions on one request."""
 
-    __slots__ = (
-        "answers",
-        "begun",
-        "entries",
-        "hook",
-        "is_mixed",
-        "notices",
-        "started",
-        "timing",
-    )
+    entries: Sequence[Entry] = ()
+    """All of them, in the order in which they were taken."""
+    hook: Hook | None = None
+    answers: Answers | None = None
+    """How the outermost middleware answers, if there is one."""
+    begun: float | None = None
+    """When the request came, by a clock that counts seconds, if that is told."""
+    timing: Sequence[tuple[bytes, bytes]] = ()
+    """The field that tells how long it took to decide, if that is told."""
+    is_mixed = False
+    """Whether others may have decided than the limits of one plan, each once."""
+    started = False
+    """Whether the response has started, so that nothing can be told any more."""
 
-    def __init__(self, hook: Hook | None = None, answers: Answers | None = None) -> None:
-        self.entries: list[Entry] = []
-        """All of them, in the order in which they were taken."""
-        self.hook = hook
-        self.answers = answers
-        """How the outermost middleware answers, if there is one."""
-        self.begun: float | None = None
-        """When the request came, by a clock that counts seconds, if that is told."""
-        self.timing: Fields | None = None
-        """The field that tells how long it took to decide, if that is told."""
-        self.notices: Notices | None = None
-        """What was made once of the limits that have decided, unless they are mixed."""
-        self.is_mixed = False
-        """Whether a limit may have decided twice, or only reports."""
-        self.started = False
-        """Whether the response has started, so that nothing can be told any more."""
-
-    def keep(self, scope: Scope, entries: list[Entry], notices: Notices | None = None) -> None:
+    def keep(self, scope: Scope, entries: Sequence[Entry]) -> None:
         """Keep decisions that were just taken, on different limits that all enforce."""
         if self.entries or self.hook is not None:
             self.add(scope, entries)
         else:
             self.entries = entries
-            self.notices = notices
 
     def add(self, scope: Scope, entries: Iterable[Entry]) -> None:
         """Keep decisions that were just taken, on any limits, and call the hook for each."""
@@ -82,10 +67,10 @@ class Room:
         if self.entries:
             doubt_twice(self.entries, entries)
         if self.hook is None:
-            self.entries += entries
+            self.entries = [*self.entries, *entries]
             return
         for limit, decision in entries:
-            self.entries.append((limit, decision))
+            self.entries = [*self.entries, (limit, decision)]
             try:
                 self.hook(scope, limit, decision)
             except Exception:
@@ -96,7 +81,7 @@ class Room:
         self.is_mixed = True
         if self.entries:
             doubt_twice(self.entries, other.entries)
-        self.entries += other.entries
+        self.entries = [*self.entries, *other.entries]
 
     def renew(self, scope: Scope, entries: Sequence[Entry]) -> None:
         """Do what `add` does, and forget what the same limits have decided before.
@@ -113,7 +98,7 @@ class Room:
         return list({entry[0].name: entry for entry in self.entries}.values())
 
     @property
-    def told(self) -> list[Entry]:
+    def told(self) -> Sequence[Entry]:
         """What clients are told: the last decision of each limit that doesn't only report."""
         if not self.is_mixed:
             return self.entries
@@ -137,11 +122,11 @@ def enter(
     """
     room: Room | None = scope.get(ROOM)
     if room is None:
-        room = scope[ROOM] = Room(hook, answers)
-        return room, True
-    if answers is None or room.answers is not None:
+        room = scope[ROOM] = Room()
+    elif answers is None or room.answers is not None:
         return room, False
-    room.hook, room.answers = hook, answers
+    room.hook = hook
+    room.answers = answers
     return room, True
 
 
