@@ -201,6 +201,13 @@ def test_each_suite_says_what_is_promised():
         assert expected[name] == sum("; promised at " in each for each in remarks), remarks
 
 
+def test_all_hold_a_million_keys():
+    """Bytes a key are compared at the number that is promised."""
+    cases = suites.load("footprint").cases("full", [*peers.OWN, *peers.OTHERS])
+    assert {each["keys"] for each in cases} == {1_000_000}
+    assert {"limits", "throttled-py", "PyrateLimiter"} < {each["who"] for each in cases}
+
+
 def test_what_is_left_out_is_told():
     """A case that could not be measured is listed with its reason, and with others of that."""
     absences = [

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from benchmarks.results import Labels, Result
 
 MINUTE = 60
-COUNTS = {"tiny": (100,), "quick": (20_000,), "full": (100_000, 1_000_000)}
-"""How many keys there are; the others are asked to hold the first number, to end in time."""
 MILLION = 1_000_000
+COUNTS = {"tiny": 100, "quick": 20_000, "full": MILLION}
+"""How many keys there are."""
 BATCH = 10_000
 FLOODS = {"tiny": 400, "quick": 10_000, "full": 50_000}
 """How many keys come in a flood, which makes no difference to what is kept of each."""
@@ -54,22 +54,14 @@ class Footprint(Suite):
     patience = 300
 
     def cases(self, size: str, who: Sequence[str]) -> list[Labels]:
-        """Return each algorithm; of others than ours with as many keys as they can take."""
-        return [
-            {**each, "keys": keys}
-            for each in offered(MEMORY, who)
-            for keys in (COUNTS[size] if each["who"] in peers.OWN else COUNTS[size][:1])
-        ]
+        """Return each algorithm, with as many keys for all."""
+        return [{**each, "keys": COUNTS[size]} for each in offered(MEMORY, who)]
 
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
         """Use each key once; time is virtual, so that keys expire at once."""
         count = int(labels["keys"])
         with clock.put_in_place(clock.Clock(still=True)) as now:
-            weights = _weigh(labels, count, now)
-            pause = _collection(labels, count)
-            flooded = _flood(labels, FLOODS[size]) if count == COUNTS[size][0] else None
-        sample = {**weights, "collection": pause}
-        return sample if flooded is None else {**sample, "flooded": flooded}
+            return {**_weigh(labels, count, now), "flooded": _flood(labels, FLOODS[size])}
 
     def remarks(self, result: Result) -> list[str]:
         """Say how light a key is beside the others', and how long the collector takes."""
@@ -115,13 +107,18 @@ def _use(built: Built, count: int) -> None:
 
 
 def _weigh(labels: Labels, count: int, now: clock.Clock) -> dict[str, float]:
-    """Return what is allocated for a key while it is alive, and when it is no more."""
+    """Return what is allocated for a key while it is alive, and when it is no more.
+
+    And the ms of a full collection with all keys alive, which has gone over them before.
+    """
     _use(_build(labels, 10), 10)
+    timing.settle()
     built = _build(labels, count)
     gc.collect()
     tracemalloc.start()
     _use(built, count)
     alive = _allocated() / count
+    pause = median(_pause() for _ in range(COLLECTIONS))
     for generation in ("later", "last"):
         now.advance(3 * MINUTE)
         timing.ask_all(built, [f"{generation}:{number}" for number in range(count // 20)])
@@ -129,8 +126,9 @@ def _weigh(labels: Labels, count: int, now: clock.Clock) -> dict[str, float]:
         _wait_for_threads()
     expired = _allocated() / count
     tracemalloc.stop()
+    gc.unfreeze()
     built.close()
-    return {"alive": alive, "expired": expired}
+    return {"alive": alive, "expired": expired, "collection": pause}
 
 
 def _wait_for_threads() -> None:
@@ -146,20 +144,10 @@ def _allocated() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-def _collection(labels: Labels, count: int) -> float:
-    """Return the ms of a full collection with all keys alive, which has gone over them before."""
-    timing.settle()
-    built = _build(labels, count)
-    _use(built, count)
+def _pause() -> float:
+    start = time.perf_counter()
     gc.collect()
-    pauses = []
-    for _ in range(COLLECTIONS):
-        start = time.perf_counter()
-        gc.collect()
-        pauses.append((time.perf_counter() - start) * 1_000)
-    gc.unfreeze()
-    built.close()
-    return median(pauses)
+    return (time.perf_counter() - start) * 1_000
 
 
 def _flood(labels: Labels, count: int) -> float:
