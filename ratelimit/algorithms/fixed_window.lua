@@ -11,13 +11,13 @@ local function decide(key, now, cost, args)
   return cost == 0, reading, cost > 0 and moment < last and reading
 end
 
-local function reset_after(after, now, args)
+local function fresh_at(after, args)
   local moment, period = after[1], args[1]
-  return moment - moment % period + period - now
+  return moment - moment % period + period
 end
 
 local algorithm = {
-  arity = 3, reading_size = 2, save = save, reset_after = reset_after, decide = decide,
+  arity = 3, reading_size = 2, save = save, fresh_at = fresh_at, decide = decide,
 }
 algorithms.fixed_window = algorithm
 if is_alone then return end

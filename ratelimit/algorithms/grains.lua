@@ -11,8 +11,8 @@ local function owing(owed, now, rate)
   return {now + wait, wait * rate - owed}
 end
 
-local function drained(after, now)
-  return after[1] - now
+local function drained_at(after)
+  return after[1]
 end
 
 local function charge_grains(key, now, cost, args)

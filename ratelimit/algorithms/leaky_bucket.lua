@@ -11,7 +11,7 @@ local function decide(key, now, cost, args)
   return cost == 0, reading, cost > 0 and clear_at - now > ceil(most / rate) and reading
 end
 
-local algorithm = {arity = 5, reading_size = 2, save = save, reset_after = drained, decide = decide}
+local algorithm = {arity = 5, reading_size = 2, save = save, fresh_at = drained_at, decide = decide}
 algorithms.leaky_bucket = algorithm
 if is_alone then return end
 

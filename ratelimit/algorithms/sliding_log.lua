@@ -94,7 +94,7 @@ local function save_log(key, after, args)
   else
     call('RPUSH', key, after.text)
   end
-  call('PEXPIRE', key, lifetime(after.moment + args[1] - now))
+  call('PEXPIREAT', key, expiry(after.moment + args[1]))
 end
 
 local function decide(key, now, cost, args)

@@ -40,13 +40,13 @@ local function decide(key, now, cost, args)
   return cost == 0, reading, cost > 0 and brought_back and reading
 end
 
-local function reset_after(after, now, args)
+local function fresh_at(after, args)
   local moment, period = after[1], args[1]
-  return moment - now + 2 * period - moment % period
+  return moment - moment % period + 2 * period
 end
 
 local algorithm = {
-  arity = 3, reading_size = 3, save = save, reset_after = reset_after, decide = decide,
+  arity = 3, reading_size = 3, save = save, fresh_at = fresh_at, decide = decide,
 }
 algorithms.sliding_window_counter = algorithm
 if is_alone then return end

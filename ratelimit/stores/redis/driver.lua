@@ -36,8 +36,9 @@ end
 
 -- Else ARGV: the time or '', how many forms, the forms, and then runs of transactions of one form.
 -- A form: operation, how many limits, and for each its algorithm and the algorithm's numbers.
--- A run: which form, how many transactions, and for each of them the costs, and for a refund the
--- readings of the decisions. KEYS has the keys of all limits in the order of the transactions.
+-- A run: which form, how many transactions, and what they ask of each limit: the cost, and for a
+-- refund the reading. So many of them say it; those behind ask the same as the last who does.
+-- KEYS has the keys of all limits in the order of the transactions.
 local position, key_index = 2, 0
 
 local function take()
@@ -123,10 +124,10 @@ local function others()
 
   -- Every command that limits need, on keys that are gone afterwards.
   function operations.check(limits)
-    local key = limits[1].key
+    local key, soon = limits[1].key, expiry(now + 1000000)
     for _, command in ipairs({
-      {'DEL', key}, {'SET', key, '', 'PX', '1000'}, {'PEXPIRE', key, '1000'}, {'GET', key},
-      {'DEL', key}, {'RPUSH', key, 'a', 'b'}, {'PEXPIRE', key, '1000'}, {'LLEN', key},
+      {'DEL', key}, {'SET', key, '', 'PXAT', soon}, {'PEXPIREAT', key, soon}, {'GET', key},
+      {'DEL', key}, {'RPUSH', key, 'a', 'b'}, {'PEXPIREAT', key, soon}, {'LLEN', key},
       {'LINDEX', key, '0'}, {'LRANGE', key, '0', '-1'}, {'LSET', key, '0', 'c'},
       {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
     }) do
@@ -135,21 +136,20 @@ local function others()
     limits[1].answer = 1
   end
 
-  local function take_limits(form)
+  local function limits_of(form, asked)
     local limits = {}
     for i, part in ipairs(form) do
       key_index = key_index + 1
-      limits[i] = {key = KEYS[key_index], algorithm = part.algorithm, args = part.args}
-      limits[i].cost = take() + 0
-      if form.operation == 'refund' then
-        limits[i].given = take_numbers(part.algorithm.reading_size)
-      end
+      limits[i] = {
+        key = KEYS[key_index], algorithm = part.algorithm, args = part.args,
+        cost = asked[i].cost, given = asked[i].reading,
+      }
     end
     return limits
   end
 
-  return function(form)
-    local limits, parts = take_limits(form), {}
+  return function(form, asked)
+    local limits, parts = limits_of(form, asked), {}
     operations[form.operation](limits)
     for i, limit in ipairs(limits) do
       parts[i] = format(one, limit.answer)
@@ -162,17 +162,34 @@ end
 local forms = {}
 for i = 1, take() + 0 do forms[i] = take_form() end
 
+local function take_asked(form)
+  local asked = {}
+  for i, part in ipairs(form) do
+    asked[i] = {cost = take() + 0}
+    if form.operation == 'refund' then
+      asked[i].reading = take_numbers(part.algorithm.reading_size)
+    end
+  end
+  return asked
+end
+
 local decide
 while position <= #ARGV do
-  local form = forms[take() + 0]
-  local only = form.operation == 'hit' and not form[2] and form[1]
-  decide = decide or not only and others()
-  for _ = 1, take() + 0 do
-    if only then
-      key_index = key_index + 1
-      tell(pcall(hit, KEYS[key_index], only.algorithm, only.args, take() + 0))
-    else
-      tell(pcall(decide, form))
+  local form, count, saying = forms[take() + 0], take() + 0, take() + 0
+  if form.operation == 'hit' and not form[2] then
+    local algorithm, args = form[1].algorithm, form[1].args
+    local cost
+    for i = 1, count do
+      if i <= saying then cost = take() + 0 end
+      tell(pcall(hit, KEYS[key_index + i], algorithm, args, cost))
+    end
+    key_index = key_index + count
+  else
+    decide = decide or others()
+    local asked
+    for i = 1, count do
+      if i <= saying then asked = take_asked(form) end
+      tell(pcall(decide, form, asked))
     end
   end
 end

@@ -69,7 +69,7 @@ class Form(NamedTuple):
     limits: int
     """How many keys each transaction has."""
     width: int
-    """How many arguments each transaction adds."""
+    """How many arguments it takes to say what is asked of the limits."""
     alone: str
     """What the script is told of it where it goes alone, if it is one limit's hit."""
 
@@ -99,7 +99,7 @@ class Transaction:
         self.keys = keys
         """The names of the keys in Redis, as RESP has them."""
         self.costs = costs
-        """What it adds to its form."""
+        """What it asks of its limits, as RESP has it."""
 
     @property
     def names(self) -> list[str]:
@@ -246,12 +246,15 @@ class Wire:
         forms: dict[Form, int] = {}
         runs: list[str] = []
         keys = length = 0
-        for form, group in groupby(transactions, _form_of):
-            costs = [transaction.costs for transaction in group]
+        for form, run in groupby(transactions, _form_of):
+            said = [transaction.costs for transaction in run]
+            count = len(said)
+            if said.count(said[0]) == count:
+                del said[1:]
             index = forms.setdefault(form, len(forms) + 1)
-            runs += (_bulk(index), _bulk(len(costs)), *costs)
-            keys += len(costs) * form.limits
-            length += len(costs) * form.width + 2
+            runs += (_bulk(index), _bulk(count), _bulk(len(said)), *said)
+            keys += count * form.limits
+            length += 3 + len(said) * form.width
         body = (
             _bulk(keys),
             *(transaction.keys for transaction in transactions),
