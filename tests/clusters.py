@@ -119,6 +119,7 @@ class Cluster:
         self.meet(*ports)
         for index, port in enumerate(ports[primaries:]):
             self.ask(port, "CLUSTER", "REPLICATE", self.name(ports[index % primaries]))
+        until(lambda: all(self.replicas_known_to(port) == replicas for port in ports))
         until(self.is_whole)
 
     def meet(self, *ports: int) -> None:
@@ -132,8 +133,15 @@ class Cluster:
 
     def knows(self, port: int) -> int:
         """Return how many nodes a node is in touch with."""
-        nodes = self.ask(port, "CLUSTER", "NODES").splitlines()
-        return sum(" connected" in node and "handshake" not in node for node in nodes)
+        return sum(" connected" in node and "handshake" not in node for node in self._nodes(port))
+
+    def replicas_known_to(self, port: int) -> int:
+        """Return how many nodes a node takes for replicas: it votes for no other to take over."""
+        return sum("slave" in node.split()[2] for node in self._nodes(port))
+
+    def _nodes(self, port: int) -> list[str]:
+        nodes: list[str] = self.ask(port, "CLUSTER", "NODES").splitlines()
+        return nodes
 
     def name(self, port: int) -> str:
         """Return the name that nodes call a node by."""
