@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ratelimit.algorithms import Algorithm
+    from ratelimit.decision import Decision
+    from ratelimit.limits import Limits
 
 
 @pytest.fixture
@@ -280,8 +282,12 @@ def test_a_hot_key_is_denied_in_both_colours(client: redis.Redis) -> None:
 def trace(limit: int, period: int) -> st.SearchStrategy[list[tuple[str, int, int]]]:
     """Return traces of an operation, a cost and a step forward of the clock."""
     operation = st.sampled_from(["hit"] * 6 + ["peek", "charge", "refund", "reset", "rival"])
-    step = st.sampled_from([0, 0, 1, 17, period // 9 + 1, period // 2, period - 1, period])
-    return st.lists(st.tuples(operation, close(limit), step), max_size=30)
+    return st.lists(st.tuples(operation, close(limit), steps(period)), max_size=30)
+
+
+def steps(period: int) -> st.SearchStrategy[int]:
+    """Return how far the clock may go forward."""
+    return st.sampled_from([0, 0, 1, 17, period // 9 + 1, period // 2, period - 1, period])
 
 
 def test_denials_have_the_numbers_that_redis_would_give(client: redis.Redis) -> None:
@@ -312,6 +318,38 @@ def test_denials_have_the_numbers_that_redis_would_give(client: redis.Redis) -> 
     agree()
 
 
+def told(decision: Decision) -> tuple[Any, ...]:
+    """Return what a decision says, whatever numbers it was made by."""
+    ((name, allowed, now, _, *rest),) = face(decision)
+    available = decision.page.algorithm.available(decision.reading, now)
+    return name, allowed, now, *rest, *available
+
+
+def test_the_same_denial_has_the_numbers_of_its_time(client: redis.Redis) -> None:
+    """Who asks for the same over and over is told what Redis would have said each time."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def agree(data: st.DataObject) -> None:
+        limit, period = data.draw(st.integers(1, 9)), data.draw(periods)
+        algorithm = data.draw(algorithms(limit, period))
+        before = data.draw(st.lists(st.tuples(close(limit), steps(period)), max_size=4))
+        cost = data.draw(st.integers(1, limit + 1))
+        again = data.draw(st.lists(st.tuples(st.just(cost), steps(period)), max_size=20))
+        clock = Clock()
+        client.flushall()
+        with store_of(client, clock, remember_denials=3_600) as store:
+            there = Limiter(algorithm, store=store)
+            memory = MemoryStore(clock=clock)
+            here = Limiter(algorithm, store=memory)
+            never_forget(memory)
+            for each, step in before + again:
+                clock.now += step
+                assert told(there.hit("k", each)) == told(here.hit("k", each))
+
+    agree()
+
+
 def test_never_denies_what_redis_would_allow(client: redis.Redis) -> None:
     """With rivals that spend at random, what is denied without asking would be denied."""
 
@@ -319,7 +357,8 @@ def test_never_denies_what_redis_would_allow(client: redis.Redis) -> None:
     @given(st.data())
     def hold(data: st.DataObject) -> None:
         limit, period = data.draw(limits), data.draw(periods)
-        mix = {"a": data.draw(algorithms(limit, period))}
+        one = data.draw(algorithms(limit, period))
+        mix: Limits = {"a": one} if data.draw(st.booleans()) else one
         clock = Clock()
         client.flushall()
         with (

@@ -79,13 +79,13 @@ class SlidingWindowCounter(Windows):
         return (moment, previous - given, current) if given else None
 
     def remaining(self, reading: Reading, now: int) -> int:
-        moment, previous, current = reading
+        moment, previous, current = reading if reading[0] == now else self._counts(reading, now)
         period = self._period
         faded = previous * (period - moment % period)
         return max(0, ((self._limit - current) * period - faded) // period)
 
     def retry_after(self, reading: Reading, now: int, cost: int) -> int:
-        moment, previous, current = reading
+        moment, previous, current = reading if reading[0] == now else self._counts(reading, now)
         period = self._period
         elapsed = moment % period
         left = self._limit - cost
@@ -96,7 +96,7 @@ class SlidingWindowCounter(Windows):
         return moment - now + wait
 
     def reset_after(self, reading: Reading, now: int) -> int:
-        moment, previous, current = reading
+        moment, previous, current = reading if reading[0] == now else self._counts(reading, now)
         period = self._period
         if not previous and not current:
             return 0

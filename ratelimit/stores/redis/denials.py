@@ -9,6 +9,7 @@ to wait, it counts from when the answer came, so that the wait is never too shor
 
 from __future__ import annotations
 
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -19,10 +20,15 @@ from ratelimit.stores.base import check_cost
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ratelimit.algorithms.base import Verdict
     from ratelimit.decision import Page
     from ratelimit.stores.redis.wire import Transaction
 
 T = TypeVar("T")
+
+_Denial = tuple[int, int, int, int, Decision]
+"""When it was asked for and in which turn, until when the same is denied, how far the store's clock
+is ahead of ours at the least, and the decision. Times are in nanoseconds by our own clock."""
 
 _MOST = 10_000
 """How many denials to remember, of one limit or of all transactions of several."""
@@ -158,7 +164,7 @@ class LimitDenials:
         self._changes = denials.changes
         self._name_of = name_of
         self._clock = denials.clock
-        self._latest: Latest[tuple[Asked, int, Decision]] = Latest()
+        self._latest: Latest[_Denial] = Latest()
         self.recall = self._recalling(page)
 
     def keep(self, key: str, asked: Asked, decision: Decision) -> None:
@@ -166,42 +172,56 @@ class LimitDenials:
         if decision.verdict[0]:
             self._latest.drop(key)
         elif self._length and not self._has_changed(key, asked.turn):
-            self._latest.put(key, (asked, self._clock(), decision))
+            until = asked.at + min(self._length, _lasting(decision))
+            ahead = decision.now * 1_000 - self._clock()
+            self._latest.put(key, (*asked, until, ahead, decision))
 
     def _has_changed(self, key: str, turn: int) -> bool:
         return turn != self._changes.turn and self._changes.since(turn, [self._name_of(key)])
 
     def _recalling(self, page: Page) -> Callable[[str, int], Decision | None]:
         """Return `recall` with all that it looks up bound."""
-        entries, length, changes = self._latest.entries, self._length, self._changes
-        clock = self._clock
-        recall, one = page.algorithm.recall, 1
+        entries, clock, changes = self._latest.entries, self._clock, self._changes
 
         def recalling(key: str, cost: int) -> Decision | None:
-            if cost is not one:
-                check_cost(cost)
             denial = entries.get(key) if type(key) is str else None
             if denial is None:
                 return None
-            (at, turn), told_at, earlier = denial
+            at, turn, until, ahead, earlier = denial
             now = clock()
-            age = now - at
-            changed = turn != changes.turn and self._has_changed(key, turn)
-            if changed or not 0 <= age < length:
-                self._latest.drop(key)
-                return None
-            verdict = recall(earlier.verdict[1], earlier.cost, earlier.now - (-age // 1_000), cost)
-            if verdict is None or verdict[0]:
+            if at <= now < until and cost is earlier.cost and turn == changes.turn:
+                verdict = earlier.verdict
+            elif (later := self._later(denial, key, cost, now)) is not None:
+                verdict = later
+            else:
                 return None
             made = Decision()
             made.page = page
             made.key = key
             made.cost = cost
-            made.now = earlier.now + (now - told_at) // 1_000
+            made.now = (now + ahead) // 1_000
             made.verdict = verdict
             return made
 
         return recalling
+
+    def _later(self, denial: _Denial, key: str, cost: int, now: int) -> Verdict | None:
+        """Deny another cost, or what is past its wait; None if the store has to say."""
+        check_cost(cost)
+        at, turn, _, _, earlier = denial
+        age = now - at
+        if not 0 <= age < self._length or self._has_changed(key, turn):
+            self._latest.drop(key)
+            return None
+        recall = earlier.page.algorithm.recall
+        verdict = recall(earlier.verdict[1], earlier.cost, earlier.now - (-age // 1_000), cost)
+        return None if verdict is None or verdict[0] else verdict
+
+
+def _lasting(denial: Decision) -> int:
+    """Return for how many ns the same cost is denied for the same reason, however clocks round."""
+    wait = denial.retry_after_us
+    return 0 if wait == inf else (int(wait) - 1) * 1_000 + 1
 
 
 def _denied(
