@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,6 +173,39 @@ async def latencies_async(built: Built, keys: Sequence[str], tasks: int, seconds
         for index in range(tasks):
             group.create_task(work(index))
     return Taken(taken, (clock() - start) / 1e9, sum(answers))
+
+
+async def rate_async(built: Built, keys: Sequence[str], tasks: int, seconds: float) -> float:
+    """Return the decisions a second of so many tasks, who look at the clock after all keys."""
+    start = time.perf_counter()
+    end = start + seconds
+
+    async def work() -> int:
+        rounds = 0
+        while not rounds or time.perf_counter() < end:
+            await ask_all_async(built, keys)
+            rounds += 1
+        return rounds
+
+    rounds = await asyncio.gather(*(work() for _ in range(tasks)))
+    return sum(rounds) * len(keys) / (time.perf_counter() - start)
+
+
+def rate(built: Built, keys: Sequence[str], threads: int, seconds: float) -> float:
+    """Return the decisions a second of so many threads, who look at the clock after all keys."""
+    start = time.perf_counter()
+    end = start + seconds
+
+    def work(_: int) -> int:
+        rounds = 0
+        while not rounds or time.perf_counter() < end:
+            ask_all(built, keys)
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(threads) as pool:
+        rounds = sum(pool.map(work, range(threads)))
+    return rounds * len(keys) / (time.perf_counter() - start)
 
 
 def latencies(built: Built, keys: Sequence[str], threads: int, seconds: float) -> Taken:
