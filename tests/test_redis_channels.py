@@ -23,7 +23,7 @@ from ratelimit.errors import StoreError, StoreUnavailable
 from ratelimit.limiter import Limiter
 from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from ratelimit.stores.redis.connections import Template, async_template_of, is_quiet
-from ratelimit.stores.redis.replies import Replies
+from ratelimit.stores.redis.replies import PlainReplies, QuickReplies
 from ratelimit.stores.redis.timed import TimedSocket
 from tests.conftest import PATIENT, Blocking, wrong
 
@@ -55,12 +55,13 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
         close()
 
 
+@pytest.mark.parametrize("kind", [PlainReplies, QuickReplies])
 @pytest.mark.parametrize("sizes", [1, 2, 3, 100])
-def test_replies_come_in_pieces(sizes: int) -> None:
+def test_replies_come_in_pieces(sizes: int, kind: type[PlainReplies | QuickReplies]) -> None:
     """However they are cut, replies are read as they were sent."""
     said = b"+OK\r\n$0\r\n\r\n$5\r\na\r\nb\n\r\n-NOSCRIPT No matching script.\r\n-ASK 1 a:2\r\n"
     said += b"-MOVED 3 b:4\r\n-MOVED elsewhere\r\n-OOM is full\r\n"
-    replies, taken = Replies(), []
+    replies, taken = kind(), []
     for start in range(0, len(said), sizes):
         replies.feed(said[start : start + sizes])
         while (reply := replies.take()) is not None:
@@ -77,12 +78,13 @@ def test_replies_come_in_pieces(sizes: int) -> None:
     assert not replies
 
 
+@pytest.mark.parametrize("kind", [PlainReplies, QuickReplies])
 @pytest.mark.parametrize(
-    "said", [b"HTTP/1.1 200 OK\r\n", b":1\r\n", b"$-1\r\n", b"*1\r\n", b"\r\n"]
+    "said", [b"HTTP/1.1 200 OK\r\n", b":1\r\n", b"$-1\r\n", b"*0\r\n", b"#f\r\n", b"\r\n"]
 )
-def test_what_no_script_replies(said: bytes) -> None:
+def test_what_no_script_replies(said: bytes, kind: type[PlainReplies | QuickReplies]) -> None:
     """Anything but a text or an error is none of ours."""
-    replies = Replies()
+    replies = kind()
     replies.feed(said)
     with pytest.raises(InvalidResponse):
         replies.take()

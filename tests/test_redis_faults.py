@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -454,8 +455,11 @@ def test_a_loop_that_died_is_forgotten(port: int, client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_it_works_without_hiredis(port: int, client: redis.Redis, protocol: int) -> None:
+def test_it_works_without_hiredis(
+    port: int, client: redis.Redis, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The parsers that are Python's own serve too, in either protocol."""
+    monkeypatch.setitem(sys.modules, "hiredis", None)
     options: dict[str, Any] = {"port": port, "protocol": protocol}
     kind = getattr(redis.connection, f"_RESP{protocol}Parser")
     pool = redis.ConnectionPool(parser_class=kind, **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from ratelimit.stores.redis.replies import Replies
+from ratelimit.stores.redis.replies import new_replies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ class TransportChannel(asyncio.Protocol):
         self._transport = writer.transport
         self._transport.set_protocol(self)
         self._listener = listener
-        self._replies = Replies()
+        self._replies = new_replies()
         self._heard: list[Reply] = []
         self._awaited = 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import exceptions
 
-from ratelimit.stores.redis.replies import Replies
+from ratelimit.stores.redis.replies import new_replies
 
 if TYPE_CHECKING:
     from ratelimit.stores.redis.replies import Reply
@@ -29,7 +29,7 @@ class TimedSocket:
 
     def __init__(self, raw: socket.socket, end: float) -> None:
         self._raw = raw
-        self._replies = Replies()
+        self._replies = new_replies()
         self._longest = inf
         self.end = end
         """When it is too late, by the monotonic clock."""
