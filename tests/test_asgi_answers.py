@@ -198,7 +198,21 @@ def test_retry_after_comes_once(style: Any) -> None:
     sent = asyncio.run(call(middleware, scope_of())).sent
     waits = [value for name, value in sent[0]["headers"] if name.lower() == b"retry-after"]
     assert waits == [b"7"]
-    assert len(sent[0]["headers"]) == 1 + len(STYLES[style].names)
+    assert len(sent[0]["headers"]) == 1 + len({name.lower() for name in STYLES[style].names})
+
+
+@pytest.mark.parametrize(
+    ("style", "name"), [(style, name) for style in STYLES for name in sorted(STYLES[style].names)]
+)
+def test_a_field_of_the_application_stands(style: Any, name: bytes) -> None:
+    """Who tells of limits in the application, in whichever spelling, is left alone."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(name, b"1")]})
+
+    middleware = RateLimitMiddleware(app, rules=[everyone()], headers=style)
+    sent = asyncio.run(call(middleware, scope_of())).sent
+    assert sent[0]["headers"] == [(name, b"1")]
 
 
 def test_retry_after_of_the_application_is_kept() -> None:

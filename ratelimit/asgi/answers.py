@@ -96,7 +96,7 @@ class Answers:
                 room.started = True
                 headers = [*message.get("headers", ())]
                 for name, _ in headers:
-                    if name.lower() in names:
+                    if name in names:
                         break
                 else:
                     if room.is_mixed or not limits:

@@ -37,7 +37,7 @@ class Fielding(ABC):
     """A way to tell decisions in fields."""
 
     names: frozenset[bytes]
-    """The names of the fields."""
+    """The names of the fields: in lower case, as ASGI wants them, and as some write them."""
 
     @abstractmethod
     def allowed(self, told: Sequence[Told]) -> Fields:
@@ -55,7 +55,7 @@ class Fielding(ABC):
 class Draft11(Fielding):
     """`RateLimit` and `RateLimit-Policy`."""
 
-    names = frozenset((b"ratelimit", b"ratelimit-policy"))
+    names = frozenset((b"ratelimit", b"RateLimit", b"ratelimit-policy", b"RateLimit-Policy"))
 
     def allowed(self, told: Sequence[Told]) -> Fields:
         """Return both fields, of all limits."""
@@ -96,10 +96,10 @@ class Trio(Fielding):
     """A field for each of limit, remaining and reset, of the tightest limit."""
 
     def __init__(self, prefix: bytes, *, epoch: bool) -> None:
-        self._limit, self._remaining, self._reset = (
-            prefix + name for name in (b"limit", b"remaining", b"reset")
-        )
-        self.names = frozenset((self._limit, self._remaining, self._reset))
+        written = [prefix + name for name in (b"Limit", b"Remaining", b"Reset")]
+        sent = [name.lower() for name in written]
+        self.names = frozenset(written + sent)
+        self._limit, self._remaining, self._reset = sent
         self._epoch = epoch
 
     def allowed(self, told: Sequence[Told]) -> Fields:
@@ -150,8 +150,8 @@ class Tightest(Fielding):
 
 STYLES: dict[str, Fielding] = {
     "draft-11": Draft11(),
-    "draft-06": Trio(b"ratelimit-", epoch=False),
-    "x-ratelimit": Trio(b"x-ratelimit-", epoch=True),
+    "draft-06": Trio(b"RateLimit-", epoch=False),
+    "x-ratelimit": Trio(b"X-RateLimit-", epoch=True),
     "none": Silence(),
 }
 

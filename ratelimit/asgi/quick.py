@@ -11,6 +11,7 @@ from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.asgi.asking import LONGEST_KEY
+from ratelimit.asgi.clients import ClientIP
 from ratelimit.stores.base import Ask
 from ratelimit.stores.memory import AsyncMemoryStore
 
@@ -98,7 +99,7 @@ def _asked(
 
 
 def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
-    key_of, cost = bound.key, bound.cost or 0
+    key_of, cost, checks = bound.key, bound.cost or 0, not isinstance(bound.rule.key, ClientIP)
     hit = store.open(limit.name, limit.algorithm).hit
 
     def decide(scope: Scope, room: Room) -> bool | None:
@@ -106,7 +107,7 @@ def _alone(bound: BoundRule, limit: Limit, store: MemoryStore) -> AtOnce:
             key: Any = key_of(scope)
         except Exception:
             return None
-        if type(key) is not str or not key or len(key) > LONGEST_KEY:
+        if key is None or (checks and (type(key) is not str or not key or len(key) > LONGEST_KEY)):
             _drop([key])
             return None
         decision = hit(key, cost)  # and then `Room.keep`, without its call
