@@ -184,6 +184,24 @@ def test_many_changes_are_forgotten_safely(
     assert calls(client) == seen + 5
 
 
+def test_changes_are_known_while_they_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks while there are too many to remember is told that anything may have changed."""
+    monkeypatch.setattr(denials, "_MOST", 1)
+    changes = denials.Changes()
+
+    class Watched(dict[str, int]):
+        def clear(self) -> None:
+            super().clear()
+            assert changes.since(0, ["a"])
+
+    changes._turns = Watched()
+    changes.note(["a"])
+    assert changes.since(0, ["a"])
+    assert not changes.since(0, ["b"])
+    changes.note(["b"])
+    assert changes.since(0, ["a"])
+
+
 def test_several_limits_are_denied_at_once(client: redis.Redis, clock: Clock) -> None:
     """A transaction of several limits is remembered as a whole, with the numbers of each."""
     limits = {"a": SlidingLog("2/minute"), "b": TokenBucket("60/minute")}

@@ -437,6 +437,47 @@ def test_a_forked_process_starts_anew(port: int, client: redis.Redis) -> None:
         parents.disconnect()
 
 
+def test_another_pool_meanwhile(
+    port: int, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If two threads of a forked process make a pool each, what one borrowed goes back to it."""
+    with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
+        limiter = Limiter(FixedWindow("9/hour"), store=store)
+        own = wrong(store._calls)
+        mine, other = own._pool, calls.Pool()
+        exchange = own._exchange
+
+        def meanwhile(*args: Any) -> Any:
+            own._pool = other
+            return exchange(*args)
+
+        monkeypatch.setattr(own, "_exchange", meanwhile)
+        limiter.hit("k")
+        assert [pool.permits.qsize() for pool in (mine, other)] == [calls._MOST, calls._MOST]
+        assert [len(pool.idle) for pool in (mine, other)] == [1, 0]
+        mine.clear()
+
+
+def test_the_idle_go_with_one_that_was_cut_off(
+    port: int, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a connection breaks in a call, those that are idle aren't tried one by one."""
+
+    def cut_off(*args: Any) -> Any:
+        raise redis.ConnectionError("reset by peer")
+
+    with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
+        limiter = Limiter(FixedWindow("9/hour"), store=store)
+        limiter.hit("k")
+        own = wrong(store._calls)
+        own._pool.idle.append(own._opened(time.monotonic() + PATIENT))
+        with monkeypatch.context() as patched:
+            patched.setattr(calls, "converse", cut_off)
+            fails(lambda: limiter.hit("k"), "connection")
+        assert not own._pool.idle
+        assert limiter.hit("k").remaining == 7
+
+
 def test_a_loop_that_died_is_forgotten(port: int, client: redis.Redis) -> None:
     """What was opened on an event loop that is gone isn't kept, though nobody closed it."""
     store = AsyncRedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT)
