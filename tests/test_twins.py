@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import fakeredis
 import pytest
 import redis
+import redis.asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.algorithms import LeakyBucket, SlidingLog, TokenBucket
+from ratelimit.async_limiter import AsyncLimiter
 from ratelimit.limiter import Limiter
 from ratelimit.quota import EXACT, Quota
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import AsyncRedisStore, RedisStore
 from tests.conftest import ALGORITHMS, PATIENT, SERVERS, Clock, every_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ratelimit.algorithms import Algorithm
     from ratelimit.decision import Decision
@@ -131,6 +134,58 @@ def test_twins_agree(client: Any) -> None:
         names = data.draw(st.sampled_from(["a", "ab", "abc"]))
         mix = {name: data.draw(algorithms(limit, period)) for name in names}
         replay(client, mix, data.draw(st.sampled_from(STARTS)), data.draw(steps(limit, period)))
+
+    agree()
+
+
+async def replay_together(
+    client: Any, mixes: Sequence[Algorithm | dict[str, Algorithm]], asked: Any
+) -> None:
+    """Ask all at once on a server, and one after the other in memory, and compare every answer."""
+    clock = Clock()
+    memory = MemoryStore(clock=clock)
+    options: Any = {"remember_denials": 0, "deadline": PATIENT, "clock": clock}
+    async with AsyncRedisStore(async_client(client), **options) as store:
+        there = [AsyncLimiter(mix, store=store, name=f"m{i}") for i, mix in enumerate(mixes)]
+        here = [Limiter(mix, store=memory, name=f"m{i}") for i, mix in enumerate(mixes)]
+        asks = [
+            getattr(there[which], operation)(key, cost) for which, operation, key, cost in asked
+        ]
+        theirs = await asyncio.gather(*asks)
+        ours = [getattr(here[which], operation)(key, cost) for which, operation, key, cost in asked]
+        assert list(map(face, theirs)) == list(map(face, ours))
+        given = [
+            (which, *both)
+            for (which, operation, *_), *both in zip(asked, theirs, ours, strict=True)
+            if operation != "peek"
+        ]
+        refunds = [there[which].refund(decision) for which, decision, _ in given]
+        assert await asyncio.gather(*refunds) == [
+            here[which].refund(decision) for which, _, decision in given
+        ]
+
+
+def async_client(client: Any) -> Any:
+    """Return a client of the same server for code that awaits; of another one if it is a fake."""
+    if isinstance(client, fakeredis.FakeRedis):
+        return fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+    return redis.asyncio.Redis(port=client.connection_pool.connection_kwargs["port"])
+
+
+def test_what_leaves_together_agrees(client: Any) -> None:
+    """Of what goes in one call each is decided after the other, whatever they ask."""
+    operations = st.sampled_from(["hit", "hit", "hit", "charge", "peek"])
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def agree(data: st.DataObject) -> None:
+        limit, period = data.draw(st.integers(1, 9)), data.draw(periods)
+        one, two, three = (data.draw(algorithms(limit, period)) for _ in range(3))
+        costs = data.draw(st.sampled_from([st.just(1), close(limit)]))
+        ask = st.tuples(st.integers(0, 1), operations, st.sampled_from("kl"), costs)
+        asked = data.draw(st.lists(ask, max_size=15))
+        client.flushall()
+        asyncio.run(replay_together(client, [one, {"a": two, "b": three}], asked))
 
     agree()
 
