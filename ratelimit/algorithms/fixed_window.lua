@@ -3,39 +3,30 @@ local function decide(key, now, cost, args)
   local last, used = load(key)
   local moment = moment_of(last, now, period)
   if last < moment - moment % period then used = 0 end
-  if used + cost <= limit then
-    local reading = {moment, used + cost}
-    return true, reading, cost > 0 and reading
-  end
-  local reading = {moment, used}
-  return cost == 0, reading, cost > 0 and moment < last and reading
+  if used + cost <= limit then return true, cost > 0, moment, used + cost end
+  return cost == 0, cost > 0 and moment < last, moment, used
 end
 
-local function fresh_at(after, args)
-  local moment, period = after[1], args[1]
-  return moment - moment % period + period
+local function save(key, args, _, moment, text)
+  local period = args[1]
+  set(key, text, moment - moment % period + period)
 end
 
-local algorithm = {
-  arity = 3, reading_size = 2, save = save, fresh_at = fresh_at, decide = decide,
-}
+local algorithm = {arity = 3, reading_size = 2, save = save, decide = decide}
 algorithms.fixed_window = algorithm
 if is_alone then return end
 
 function algorithm.charge(key, now, cost, args)
   local most = args[3]
-  local _, state = decide(key, now, 0, args)
-  local moment, used = state[1], state[2]
+  local _, _, moment, used = decide(key, now, 0, args)
   local spent = max(0, min(cost, most - used))
-  local reading = {moment, used + spent}
-  return spent, reading, spent > 0 and reading
+  return spent, spent > 0, moment, used + spent
 end
 
 function algorithm.refund(key, now, cost, args, reading)
   local period = args[1]
-  local _, state = decide(key, now, 0, args)
-  local moment, used = state[1], state[2]
+  local _, _, moment, used = decide(key, now, 0, args)
   local given = min(cost, used)
   if reading[1] < moment - moment % period or given == 0 then return false end
-  return {moment, used - given}
+  return true, moment, used - given
 end

@@ -5,14 +5,14 @@ local function owed_of(clear_at, late, now, rate, full, most)
   return (clear_at - now) * rate - (late < rate and late or 0)
 end
 
--- The state that owes so many grains now.
+-- The state that owes so many grains now: two numbers.
 local function owing(owed, now, rate)
   local wait = ceil(owed / rate)
-  return {now + wait, wait * rate - owed}
+  return now + wait, wait * rate - owed
 end
 
-local function drained_at(after)
-  return after[1]
+local function save(key, _, _, clear_at, text)
+  set(key, text, clear_at)
 end
 
 local function charge_grains(key, now, cost, args)
@@ -21,6 +21,5 @@ local function charge_grains(key, now, cost, args)
   local owed = owed_of(clear_at, late, now, rate, full, most)
   local room = floor((most - owed) / unit)
   local spent = max(0, min(cost, room))
-  local after = owing(owed + spent * unit, now, rate)
-  return spent, after, spent > 0 and after
+  return spent, spent > 0, owing(owed + spent * unit, now, rate)
 end

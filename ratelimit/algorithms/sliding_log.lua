@@ -38,39 +38,40 @@ end
 
 -- The time to decide at, and the hits that count then: from `head` on.
 local function live(key, now, period)
-  local log = {head = 0, moment = now, used = 0}
   local last, last_before, total = entry(key, -1)
-  if not last then return log end
-  log.moment = moment_of(last, now, period)
-  local since = log.moment - period
-  if last <= since then
-    log.head = call('LLEN', key)
-    return log
+  if not last then return {head = 0, moment = now, used = 0} end
+  local moment = moment_of(last, now, period)
+  local since = moment - period
+  if last <= since then return {head = call('LLEN', key), moment = moment, used = 0} end
+  local head = 0
+  local first, before = entry(key, 0)
+  if first <= since then
+    head = first_index(1, call('LLEN', key), function(i) return entry(key, i) > since end)
+    first, before = entry(key, head)
   end
-  log.first, log.before = entry(key, 0)
-  if log.first <= since then
-    log.head = first_index(1, call('LLEN', key), function(i) return entry(key, i) > since end)
-    log.first, log.before = entry(key, log.head)
+  local used = (total - before) % turn
+  if moment < last then
+    return {
+      head = call('LLEN', key), moment = moment, used = used, first = moment, last = moment,
+      brought_back = true,
+    }
   end
-  log.last, log.last_before, log.total = last, last_before, total
-  log.used = (total - log.before) % turn
-  if log.moment < last then
-    log.brought_back, log.first, log.last = true, log.moment, log.moment
-    log.head = call('LLEN', key)
-  end
-  return log
+  return {
+    head = head, moment = moment, used = used, first = first, last = last, before = before,
+    last_before = last_before, total = total,
+  }
 end
 
 -- The reading, with the hit that has to be forgotten before `cost` is allowed.
 local function reading_of(key, log, cost, limit)
-  if log.used == 0 then return {0, 0, 0} end
+  if log.used == 0 then return 0, 0, 0 end
   local need = log.used + (cost <= limit and cost or 1) - limit
-  if need <= 0 or log.brought_back then return {log.used, log.first, log.last} end
+  if need <= 0 or log.brought_back then return log.used, log.first, log.last end
   local index = first_index(log.head, call('LLEN', key), function(i)
     local _, _, total = entry(key, i)
     return (total - log.before) % turn >= need
   end)
-  return {log.used, entry(key, index) or log.moment, log.last}
+  return log.used, entry(key, index) or log.moment, log.last
 end
 
 -- What `save` needs to add one hit.
@@ -87,7 +88,7 @@ local function with_hit(log, cost)
   return {moment = moment, from = log.head, text = entry_text(moment, log.total, total)}
 end
 
-local function save_log(key, after, args)
+local function save(key, args, after)
   if after.from > 0 then call('LTRIM', key, after.from, -1) end
   if after.same then
     call('LSET', key, -1, after.text)
@@ -100,14 +101,14 @@ end
 local function decide(key, now, cost, args)
   local period, limit = args[1], args[2]
   local log = live(key, now, period)
-  if cost == 0 then return true, reading_of(key, log, 1, limit), false end
+  if cost == 0 then return true, false, reading_of(key, log, 1, limit) end
   if log.used + cost <= limit then
-    return true, {log.used + cost, log.first or log.moment, log.moment}, with_hit(log, cost)
+    return true, with_hit(log, cost), log.used + cost, log.first or log.moment, log.moment
   end
-  return false, reading_of(key, log, cost, limit), log.brought_back and with_hit(log, 0)
+  return false, log.brought_back and with_hit(log, 0), reading_of(key, log, cost, limit)
 end
 
-local algorithm = {arity = 3, reading_size = 3, save = save_log, decide = decide}
+local algorithm = {arity = 3, reading_size = 3, save = save, decide = decide}
 algorithms.sliding_log = algorithm
 if is_alone then return end
 
@@ -115,10 +116,10 @@ function algorithm.charge(key, now, cost, args)
   local period, limit, most = args[1], args[2], args[3]
   local log = live(key, now, period)
   local spent = max(0, min(cost, most - log.used))
-  if spent == 0 then return 0, reading_of(key, log, 1, limit), false end
+  if spent == 0 then return 0, false, reading_of(key, log, 1, limit) end
   local after = with_hit(log, spent)
   log.first, log.last, log.used = log.first or log.moment, log.moment, log.used + spent
-  return spent, reading_of(key, log, 1, limit), after
+  return spent, after, reading_of(key, log, 1, limit)
 end
 
 function algorithm.refund(key, now, cost, args, reading)
@@ -148,5 +149,5 @@ function algorithm.refund(key, now, cost, args, reading)
     call('LSET', key, index, '')
     call('LREM', key, 1, '')
   end
-  return false, true
+  return true
 end

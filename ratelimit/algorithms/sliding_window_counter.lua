@@ -33,21 +33,17 @@ local function decide(key, now, cost, args)
   local moment, previous, current, brought_back = counts(key, now, period, most)
   local left = limit - current - cost
   if left >= 0 and at_most(previous, period - moment % period, left, period) then
-    local after = {moment, previous, current + cost}
-    return true, after, cost > 0 and after
+    return true, cost > 0, moment, previous, current + cost
   end
-  local reading = {moment, previous, current}
-  return cost == 0, reading, cost > 0 and brought_back and reading
+  return cost == 0, cost > 0 and brought_back, moment, previous, current
 end
 
-local function fresh_at(after, args)
-  local moment, period = after[1], args[1]
-  return moment - moment % period + 2 * period
+local function save(key, args, _, moment, text)
+  local period = args[1]
+  set(key, text, moment - moment % period + 2 * period)
 end
 
-local algorithm = {
-  arity = 3, reading_size = 3, save = save, fresh_at = fresh_at, decide = decide,
-}
+local algorithm = {arity = 3, reading_size = 3, save = save, decide = decide}
 algorithms.sliding_window_counter = algorithm
 if is_alone then return end
 
@@ -55,8 +51,7 @@ function algorithm.charge(key, now, cost, args)
   local period, most = args[1], args[3]
   local moment, previous, current = counts(key, now, period, most)
   local spent = max(0, min(cost, most - current))
-  local after = {moment, previous, current + spent}
-  return spent, after, spent > 0 and after
+  return spent, spent > 0, moment, previous, current + spent
 end
 
 function algorithm.refund(key, now, cost, args, reading)
@@ -65,8 +60,8 @@ function algorithm.refund(key, now, cost, args, reading)
   local start = moment - moment % period
   if reading[1] >= start then
     local given = min(cost, current)
-    return given > 0 and {moment, previous, current - given}
+    return given > 0, moment, previous, current - given
   end
   local given = reading[1] >= start - period and min(cost, previous) or 0
-  return given > 0 and {moment, previous - given, current}
+  return given > 0, moment, previous - given, current
 end

@@ -4,14 +4,12 @@ local function decide(key, now, cost, args)
   local owed = owed_of(clear_at, late, now, rate, full, most)
   local total = owed + cost * unit
   if total <= full then
-    local after = owing(total, now, rate)
-    return true, after, cost > 0 and after
+    return true, cost > 0, owing(total, now, rate)
   end
-  local reading = owing(owed, now, rate)
-  return cost == 0, reading, cost > 0 and clear_at - now > ceil(most / rate) and reading
+  return cost == 0, cost > 0 and clear_at - now > ceil(most / rate), owing(owed, now, rate)
 end
 
-local algorithm = {arity = 4, reading_size = 2, save = save, fresh_at = drained_at, decide = decide}
+local algorithm = {arity = 4, reading_size = 2, save = save, decide = decide}
 algorithms.token_bucket = algorithm
 if is_alone then return end
 
@@ -21,5 +19,6 @@ function algorithm.refund(key, now, cost, args)
   local rate, unit, full, most = args[1], args[2], args[3], args[4]
   local clear_at, late = load(key)
   local owed = owed_of(clear_at, late, now, rate, full, most)
-  return owed > 0 and owing(max(0, owed - cost * unit), now, rate)
+  if owed == 0 then return false end
+  return true, owing(max(0, owed - cost * unit), now, rate)
 end

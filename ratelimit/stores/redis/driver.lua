@@ -11,10 +11,12 @@ local function tell(done, line)
   lines[#lines + 1] = line
 end
 
+-- What an algorithm decides, or charges, is: whether it is allowed, or how much is charged; what it
+-- needs to save that, or false; and the numbers of the reading, which most of them save as they are.
 local function hit(key, algorithm, args, cost)
-  local allowed, reading, after = algorithm.decide(key, now, cost, args)
-  local text = text_of(reading)
-  if after then algorithm.save(key, after, args, algorithm, text) end
+  local allowed, after, a, b, c = algorithm.decide(key, now, cost, args)
+  local text = text_of(a, b, c)
+  if after then algorithm.save(key, args, after, a, text) end
   return (allowed and '1 ' or '0 ') .. text
 end
 
@@ -67,22 +69,25 @@ local function others()
 
   local function keep(limit)
     if limit.after then
-      limit.algorithm.save(limit.key, limit.after, limit.args, limit.algorithm)
+      limit.algorithm.save(limit.key, limit.args, limit.after, limit.first, limit.text)
     end
+  end
+
+  -- Take down an answer, what to keep, and the reading.
+  local function note(limit, answer, after, a, b, c)
+    limit.answer, limit.after, limit.first, limit.text = answer, after, a, text_of(a, b, c)
   end
 
   -- A denial charges none of the limits: those that allowed report what they have without it.
   local function decide_all(limits, peek)
     local allowed = true
     for _, limit in ipairs(limits) do
-      limit.answer, limit.reading, limit.after =
-        limit.algorithm.decide(limit.key, now, limit.cost, limit.args)
+      note(limit, limit.algorithm.decide(limit.key, now, limit.cost, limit.args))
       allowed = allowed and limit.answer
     end
     for _, limit in ipairs(limits) do
       if limit.answer and (peek or not allowed) then
-        local _, reading = limit.algorithm.decide(limit.key, now, 0, limit.args)
-        limit.reading = reading
+        note(limit, limit.algorithm.decide(limit.key, now, 0, limit.args))
       elseif not peek then
         keep(limit)
       end
@@ -100,19 +105,19 @@ local function others()
 
   function operations.charge(limits)
     for _, limit in ipairs(limits) do
-      limit.answer, limit.reading, limit.after =
-        limit.algorithm.charge(limit.key, now, limit.cost, limit.args)
+      note(limit, limit.algorithm.charge(limit.key, now, limit.cost, limit.args))
     end
     for _, limit in ipairs(limits) do keep(limit) end
   end
 
   function operations.refund(limits)
     for _, limit in ipairs(limits) do
-      local done
-      limit.after, done =
+      local done, a, b, c =
         limit.algorithm.refund(limit.key, now, limit.cost, limit.args, limit.given)
-      limit.answer = (limit.after or done) and 1 or 0
-      keep(limit)
+      limit.answer = done and 1 or 0
+      if done and a then
+        limit.algorithm.save(limit.key, limit.args, true, a, text_of(a, b, c))
+      end
     end
   end
 
@@ -153,7 +158,7 @@ local function others()
     operations[form.operation](limits)
     for i, limit in ipairs(limits) do
       parts[i] = format(one, limit.answer)
-      if limit.reading then parts[i] = parts[i] .. ' ' .. text_of(limit.reading) end
+      if limit.text then parts[i] = parts[i] .. ' ' .. limit.text end
     end
     return table.concat(parts, ' ')
   end

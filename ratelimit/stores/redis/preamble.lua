@@ -22,9 +22,9 @@ if time + 0 ~= now then
   time = format(one, now)
 end
 
-local function text_of(numbers)
-  if numbers[3] then return format(three, numbers[1], numbers[2], numbers[3]) end
-  return format(two, numbers[1], numbers[2])
+local function text_of(a, b, c)
+  if c then return format(three, a, b, c) end
+  return format(two, a, b)
 end
 
 local function foreign(key)
@@ -49,7 +49,6 @@ local function expiry(time)
   return last_text
 end
 
--- A state is often the reading too: then its text serves twice.
-local function save(key, after, args, algorithm, text)
-  call('SET', key, text or text_of(after), 'PXAT', expiry(algorithm.fresh_at(after, args)))
+local function set(key, text, fresh_at)
+  call('SET', key, text, 'PXAT', expiry(fresh_at))
 end
