@@ -26,7 +26,7 @@ from tests import servers
 from tests.conftest import PATIENT, Clock, every_kind, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ratelimit.algorithms import Algorithm
 
@@ -65,7 +65,9 @@ def test_a_server_that_lost_the_script(client: redis.Redis, limiter: Limiter) ->
 def test_every_key_expires_when_it_is_fresh(client: redis.Redis, kind: type[Algorithm]) -> None:
     """No key outlives its use by a millisecond, and none dies before."""
     limiter = Limiter(kind("10/minute"), store=RedisStore(client, deadline=PATIENT))
-    for ask in (limiter.hit, limiter.charge):
+    for ask in (limiter.hit, limiter.hit, limiter.charge):
+        for key in client.scan_iter():
+            client.persist(key)
         decision = ask("k", 3)
         (key,) = client.keys()
         left = client.pttl(key) - decision.reset_after * 1_000
@@ -91,25 +93,55 @@ def test_reading_writes_nothing(client: redis.Redis, limiter: Limiter) -> None:
     assert client.keys() == []
 
 
+FOREIGN: dict[str, Callable[[redis.Redis, str], object]] = {
+    "text": lambda client, key: client.set(key, "1 2 x"),
+    "list": lambda client, key: client.rpush(key, "x"),
+    "hash": lambda client, key: client.hset(key, "a", "b"),
+}
+every_foreign = pytest.mark.parametrize("put", FOREIGN.values(), ids=FOREIGN)
+
+
 @every_kind
-@pytest.mark.parametrize("value", ["text", "list", "hash"])
-def test_something_else_at_our_key(client: redis.Redis, kind: type[Algorithm], value: str) -> None:
+@every_foreign
+def test_something_else_at_our_key(client: redis.Redis, kind: type[Algorithm], put: Any) -> None:
     """A foreign value is named, left as it is, and nothing is charged beside it."""
     limits = {"a": FixedWindow("5/hour"), "b": kind("5/hour")}
     limiter = Limiter(limits, store=RedisStore(client, deadline=PATIENT))
     key = f"ratelimit:{{k}}:b:{kind.kind}"
-    put = {
-        "text": lambda: client.set(key, "1 2 x"),
-        "list": lambda: client.rpush(key, "x"),
-        "hash": lambda: client.hset(key, "a", "b"),
-    }
-    put[value]()
+    put(client, key)
     with pytest.raises(StoreError, match="something else than a limit") as caught:
         limiter.hit("k")
     assert key in caught.value.keys
     assert client.keys() == [key.encode()]
     client.delete(key)
     assert limiter.hit("k").remaining == 4
+
+
+@every_kind
+@every_foreign
+def test_something_else_among_our_keys(
+    client: redis.Redis, port: int, kind: type[Algorithm], put: Any
+) -> None:
+    """Of what leaves together, only the hits on a foreign value fail, and they leave it be."""
+    strange = [f"ratelimit:{{{key}}}:default:{kind.kind}" for key in (0, 4, 9)]
+    for name in strange:
+        put(client, name)
+    kept = list(map(client.dump, strange))
+
+    async def hits() -> list[Any]:
+        async with AsyncRedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
+            limiter = AsyncLimiter(kind("2/hour"), store=store)
+            asks = [limiter.hit(str(key)) for key in [*range(10)] * 4]
+            return await asyncio.gather(*asks, return_exceptions=True)
+
+    answers = asyncio.run(hits())
+    for position, answer in enumerate(answers):
+        if position % 10 in (0, 4, 9):
+            assert isinstance(answer, StoreError)
+            assert answer.kind == "foreign"
+        else:
+            assert answer.allowed is (position < 10 * kind("2/hour").max_cost)
+    assert list(map(client.dump, strange)) == kept
 
 
 SECRET = "token=s3cr3t/é"

@@ -113,7 +113,7 @@ def test_the_least_rights(check: Any, client: redis.Redis, port: int) -> None:
         limiter.charge("k", 1)
         limiter.refund(first)
         limiter.reset("k")
-    assert len(RIGHTS) == 14
+    assert len(RIGHTS) == 15
     for missing in set(RIGHTS) - {"evalsha"}:
         client.script_flush()
         rights = [f"+{right}" for right in RIGHTS if right != missing]

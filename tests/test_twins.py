@@ -183,7 +183,8 @@ def test_what_leaves_together_agrees(client: Any) -> None:
         one, two, three = (data.draw(algorithms(limit, period)) for _ in range(3))
         costs = data.draw(st.sampled_from([st.just(1), close(limit)]))
         ask = st.tuples(st.integers(0, 1), operations, st.sampled_from("kl"), costs)
-        asked = data.draw(st.lists(ask, max_size=15))
+        hit = st.tuples(st.just(0), st.just("hit"), st.sampled_from("klm"), costs)
+        asked = data.draw(st.one_of(st.lists(ask, max_size=15), st.lists(hit, max_size=15)))
         client.flushall()
         asyncio.run(replay_together(client, [one, {"a": two, "b": three}], asked))
 
@@ -228,6 +229,16 @@ def test_a_refund_forgets_what_is_over_too(client: Any) -> None:
             faces.append(face(limiter.peek("k")))
         assert faces[0] == faces[1]
         clock.advance(1)
+
+
+def test_a_log_at_its_edges(client: Any) -> None:
+    """Hits at one moment are one entry, those of 0 none; a period is over to the microsecond."""
+    steps = [
+        ("hit", 1, 0), ("hit", 2, 0), ("hit", 1, 10), ("hit", 0, 10), ("refund", 1, 0),
+        ("hit", 1, 0), ("hit", 1, 980), ("hit", 6, 1), ("hit", 1, 0), ("hit", 1, 1),
+    ]  # fmt: skip
+    client.flushall()
+    replay(client, {"a": SlidingLog("9/ms")}, 1_000_000, steps)
 
 
 def test_grains_are_not_taken_for_microseconds(client: Any) -> None:

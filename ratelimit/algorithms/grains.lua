@@ -5,21 +5,17 @@ local function owed_of(clear_at, late, now, rate, full, most)
   return (clear_at - now) * rate - (late < rate and late or 0)
 end
 
--- The state that owes so many grains now: two numbers.
+-- The state that owes so many grains now: two numbers, of which the first is when it is fresh.
 local function owing(owed, now, rate)
   local wait = ceil(owed / rate)
   return now + wait, wait * rate - owed
 end
 
-local function save(key, _, _, clear_at, text)
-  set(key, text, clear_at)
-end
-
-local function charge_grains(key, now, cost, args)
+local function charge_grains(now, cost, args, clear_at, late)
   local rate, unit, full, most = args[1], args[2], args[3], args[4]
-  local clear_at, late = load(key)
   local owed = owed_of(clear_at, late, now, rate, full, most)
   local room = floor((most - owed) / unit)
   local spent = max(0, min(cost, room))
-  return spent, spent > 0, owing(owed + spent * unit, now, rate)
+  clear_at, late = owing(owed + spent * unit, now, rate)
+  return spent, spent > 0 and clear_at, clear_at, late
 end

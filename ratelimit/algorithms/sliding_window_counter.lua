@@ -1,15 +1,5 @@
--- The state of a key: three numbers, all 0 if it was never used.
-local function load_three(key)
-  local text = call('GET', key)
-  if not text then return 0, 0, 0 end
-  local a, b, c = match(text, '^(%d+) (%d+) (%d+)$')
-  if not a then error(foreign(key), 0) end
-  return a + 0, b + 0, c + 0
-end
-
--- The time to decide at, and the two counts as they stand then.
-local function counts(key, now, period, most)
-  local last, previous, current = load_three(key)
+-- The time to decide at, the two counts as they stand then, and whether they were brought back.
+local function counts(now, period, most, last, previous, current)
   local moment = moment_of(last, now, period)
   local start = moment - moment % period
   if last > moment then return moment, 0, min(previous + current, most), true end
@@ -28,40 +18,41 @@ local function at_most(a, b, c, d)
   return low % base <= high % base
 end
 
-local function decide(key, now, cost, args)
+local function fresh_at(moment, period)
+  return moment - moment % period + 2 * period
+end
+
+local function decide(now, cost, args, ...)
   local period, limit, most = args[1], args[2], args[3]
-  local moment, previous, current, brought_back = counts(key, now, period, most)
+  local moment, previous, current, brought_back = counts(now, period, most, ...)
   local left = limit - current - cost
   if left >= 0 and at_most(previous, period - moment % period, left, period) then
-    return true, cost > 0, moment, previous, current + cost
+    return true, cost > 0 and fresh_at(moment, period), moment, previous, current + cost
   end
-  return cost == 0, cost > 0 and brought_back, moment, previous, current
+  local changed = cost > 0 and brought_back
+  return cost == 0, changed and fresh_at(moment, period), moment, previous, current
 end
 
-local function save(key, args, _, moment, text)
-  local period = args[1]
-  set(key, text, moment - moment % period + 2 * period)
-end
+local algorithm = {arity = 3, reading_size = 3, pattern = three_numbers, decide = decide}
+if is_plain then return algorithm end
 
-local algorithm = {arity = 3, reading_size = 3, save = save, decide = decide}
-algorithms.sliding_window_counter = algorithm
-if is_alone then return end
-
-function algorithm.charge(key, now, cost, args)
+function algorithm.charge(now, cost, args, ...)
   local period, most = args[1], args[3]
-  local moment, previous, current = counts(key, now, period, most)
+  local moment, previous, current = counts(now, period, most, ...)
   local spent = max(0, min(cost, most - current))
-  return spent, spent > 0, moment, previous, current + spent
+  return spent, spent > 0 and fresh_at(moment, period), moment, previous, current + spent
 end
 
-function algorithm.refund(key, now, cost, args, reading)
+function algorithm.refund(now, cost, args, reading, ...)
   local period = args[1]
-  local moment, previous, current = counts(key, now, period, args[3])
+  local moment, previous, current = counts(now, period, args[3], ...)
   local start = moment - moment % period
   if reading[1] >= start then
     local given = min(cost, current)
-    return given > 0, moment, previous, current - given
+    return given > 0 and fresh_at(moment, period), moment, previous, current - given
   end
   local given = reading[1] >= start - period and min(cost, previous) or 0
-  return given > 0, moment, previous - given, current
+  return given > 0 and fresh_at(moment, period), moment, previous - given, current
 end
+
+return algorithm

@@ -3,21 +3,9 @@
 -- a transaction that failed starts with '!', and the others are as if it hadn't been asked for.
 local lines = {time}
 
-local function tell(done, line)
-  if not done then
-    line = type(line) == 'table' and line.err or tostring(line)
-    line = '!' .. string.gsub(line, '[\r\n]', ' ')
-  end
-  lines[#lines + 1] = line
-end
-
--- What an algorithm decides, or charges, is: whether it is allowed, or how much is charged; what it
--- needs to save that, or false; and the numbers of the reading, which most of them save as they are.
-local function hit(key, algorithm, args, cost)
-  local allowed, after, a, b, c = algorithm.decide(key, now, cost, args)
-  local text = text_of(a, b, c)
-  if after then algorithm.save(key, args, after, a, text) end
-  return (allowed and '1 ' or '0 ') .. text
+local function line_of(trouble)
+  local text = type(trouble) == 'table' and trouble.err or tostring(trouble)
+  return '!' .. string.gsub(text, '[\r\n]', ' ')
 end
 
 local function numbers_from(position, count)
@@ -26,13 +14,53 @@ local function numbers_from(position, count)
   return numbers
 end
 
--- One limit's hit alone, as most are while there is little to do. ARGV: the time or '', 'hit', the
--- algorithm, its numbers, and the cost.
-if is_alone then
-  make(ARGV[3])
-  local algorithm = algorithms[ARGV[3]]
-  local args = numbers_from(4, algorithm.arity)
-  tell(pcall(hit, KEYS[1], algorithm, args, ARGV[4 + algorithm.arity] + 0))
+-- An algorithm's `decide` and `charge` return whether it is allowed, or how much is charged; from
+-- when on the state is fresh, or false if there is nothing to keep; and the reading, which is what
+-- is kept. An algorithm that keeps more has no pattern, but `hit` and `save` of its own.
+
+-- Decide so many hits on one limit each, whose keys lie behind `key_index`. Those behind the last
+-- of the costs cost the same. What goes wrong with one harms no other: we go on with the next.
+local function decide_hits(algorithm, args, key_index, count, costs)
+  local decide, pattern, hit = algorithm.decide, algorithm.pattern, algorithm.hit
+  local keys, lines, before, done, cost = KEYS, lines, #lines, 0
+  -- One MGET takes less time than a GET for each.
+  local found, kept = {}, {}
+  if pattern and count > 1 then
+    found = call('MGET', unpack(keys, key_index + 1, key_index + count))
+  end
+  local function go_on()
+    while done < count do
+      done = done + 1
+      cost = costs[done] or cost
+      local key, line = keys[key_index + done]
+      if pattern then
+        local text = kept[key] or found[done]
+        local allowed, fresh_at, a, b, c = decide(now, cost, args, load(key, pattern, text))
+        text = text_of(a, b, c)
+        if fresh_at then
+          call('SET', key, text, 'PXAT', expiry(fresh_at))
+          kept[key] = text
+        end
+        line = (allowed and '1 ' or '0 ') .. text
+      else
+        line = hit(key, cost, args)
+      end
+      lines[before + done] = line
+    end
+  end
+  repeat
+    local is_fine, trouble = pcall(go_on)
+    if not is_fine then lines[before + done] = line_of(trouble) end
+  until done == count
+end
+
+-- Most calls are hits on one limit each, all limits with the same numbers. ARGV: the time or '',
+-- 'hit', the algorithm, its numbers, and the costs.
+if is_plain then
+  local algorithm = make(ARGV[3])
+  local arity = algorithm.arity
+  local costs = numbers_from(4 + arity, #ARGV - 3 - arity)
+  decide_hits(algorithm, numbers_from(4, arity), 0, #KEYS, costs)
   return table.concat(lines, '\n')
 end
 
@@ -41,7 +69,115 @@ end
 -- A run: which form, how many transactions, and what they ask of each limit: the cost, and for a
 -- refund the reading. So many of them say it; those behind ask the same as the last who does.
 -- KEYS has the keys of all limits in the order of the transactions.
-local position, key_index = 2, 0
+local operations = {}
+
+-- What an algorithm is given of a limit's state: the numbers, or else the key.
+local function state_of(limit)
+  local pattern = limit.algorithm.pattern
+  if pattern then return load(limit.key, pattern) end
+  return limit.key
+end
+
+local function keep(limit, text, after)
+  local own = limit.algorithm.save
+  if own then return own(limit.key, limit.args, after) end
+  call('SET', limit.key, text, 'PXAT', expiry(after))
+end
+
+-- Take down an answer, what to keep, and the reading.
+local function note(limit, answer, after, a, b, c)
+  limit.answer, limit.after, limit.text = answer, after, text_of(a, b, c)
+end
+
+local function decide(limit, cost)
+  note(limit, limit.algorithm.decide(now, cost, limit.args, state_of(limit)))
+end
+
+-- A denial charges none of the limits: those that allowed report what they have without it.
+local function decide_all(limits, peek)
+  local allowed = true
+  for _, limit in ipairs(limits) do
+    decide(limit, limit.cost)
+    allowed = allowed and limit.answer
+  end
+  for _, limit in ipairs(limits) do
+    if limit.answer and (peek or not allowed) then
+      decide(limit, 0)
+    elseif limit.after and not peek then
+      keep(limit, limit.text, limit.after)
+    end
+    limit.answer = limit.answer and 1 or 0
+  end
+end
+
+function operations.hit(limits)
+  decide_all(limits, false)
+end
+
+function operations.peek(limits)
+  decide_all(limits, true)
+end
+
+function operations.charge(limits)
+  for _, limit in ipairs(limits) do
+    note(limit, limit.algorithm.charge(now, limit.cost, limit.args, state_of(limit)))
+  end
+  for _, limit in ipairs(limits) do
+    if limit.after then keep(limit, limit.text, limit.after) end
+  end
+end
+
+function operations.refund(limits)
+  for _, limit in ipairs(limits) do
+    local after, a, b, c =
+      limit.algorithm.refund(now, limit.cost, limit.args, limit.given, state_of(limit))
+    if after and a then keep(limit, text_of(a, b, c), after) end
+    limit.answer = after and 1 or 0
+  end
+end
+
+function operations.reset(limits)
+  for _, limit in ipairs(limits) do
+    limit.answer = call('DEL', limit.key)
+  end
+end
+
+-- Every command that limits need, on keys that are gone afterwards.
+function operations.check(limits)
+  local key, soon = limits[1].key, expiry(now + 1000000)
+  for _, command in ipairs({
+    {'DEL', key}, {'SET', key, '', 'PXAT', soon}, {'PEXPIREAT', key, soon}, {'GET', key},
+    {'MGET', key}, {'DEL', key}, {'RPUSH', key, 'a', 'b'}, {'PEXPIREAT', key, soon},
+    {'LLEN', key}, {'LINDEX', key, '0'}, {'LRANGE', key, '0', '-1'}, {'LSET', key, '0', 'c'},
+    {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
+  }) do
+    call(unpack(command))
+  end
+  limits[1].answer = 1
+end
+
+local function limits_of(form, first, asked)
+  local limits = {}
+  for i, part in ipairs(form) do
+    limits[i] = {
+      key = KEYS[first + i], algorithm = part.algorithm, args = part.args,
+      cost = asked[i].cost, given = asked[i].reading,
+    }
+  end
+  return limits
+end
+
+local function answer(form, limits)
+  local parts = {}
+  operations[form.operation](limits)
+  for i, limit in ipairs(limits) do
+    parts[i] = format(one, limit.answer)
+    if limit.text then parts[i] = parts[i] .. ' ' .. limit.text end
+  end
+  return table.concat(parts, ' ')
+end
+
+local position, key_index, algorithms = 2, 0, {}
 
 local function take()
   position = position + 1
@@ -57,115 +193,12 @@ local function take_form()
   local form = {operation = take()}
   for i = 1, take() + 0 do
     local kind = take()
-    if not algorithms[kind] then make(kind) end
-    form[i] = {algorithm = algorithms[kind], args = take_numbers(algorithms[kind].arity)}
+    algorithms[kind] = algorithms[kind] or make(kind)
+    local algorithm = algorithms[kind]
+    form[i] = {algorithm = algorithm, args = take_numbers(algorithm.arity)}
   end
   return form
 end
-
--- The function that does all the others.
-local function others()
-  local operations = {}
-
-  local function keep(limit)
-    if limit.after then
-      limit.algorithm.save(limit.key, limit.args, limit.after, limit.first, limit.text)
-    end
-  end
-
-  -- Take down an answer, what to keep, and the reading.
-  local function note(limit, answer, after, a, b, c)
-    limit.answer, limit.after, limit.first, limit.text = answer, after, a, text_of(a, b, c)
-  end
-
-  -- A denial charges none of the limits: those that allowed report what they have without it.
-  local function decide_all(limits, peek)
-    local allowed = true
-    for _, limit in ipairs(limits) do
-      note(limit, limit.algorithm.decide(limit.key, now, limit.cost, limit.args))
-      allowed = allowed and limit.answer
-    end
-    for _, limit in ipairs(limits) do
-      if limit.answer and (peek or not allowed) then
-        note(limit, limit.algorithm.decide(limit.key, now, 0, limit.args))
-      elseif not peek then
-        keep(limit)
-      end
-      limit.answer = limit.answer and 1 or 0
-    end
-  end
-
-  function operations.hit(limits)
-    decide_all(limits, false)
-  end
-
-  function operations.peek(limits)
-    decide_all(limits, true)
-  end
-
-  function operations.charge(limits)
-    for _, limit in ipairs(limits) do
-      note(limit, limit.algorithm.charge(limit.key, now, limit.cost, limit.args))
-    end
-    for _, limit in ipairs(limits) do keep(limit) end
-  end
-
-  function operations.refund(limits)
-    for _, limit in ipairs(limits) do
-      local done, a, b, c =
-        limit.algorithm.refund(limit.key, now, limit.cost, limit.args, limit.given)
-      limit.answer = done and 1 or 0
-      if done and a then
-        limit.algorithm.save(limit.key, limit.args, true, a, text_of(a, b, c))
-      end
-    end
-  end
-
-  function operations.reset(limits)
-    for _, limit in ipairs(limits) do
-      limit.answer = call('DEL', limit.key)
-    end
-  end
-
-  -- Every command that limits need, on keys that are gone afterwards.
-  function operations.check(limits)
-    local key, soon = limits[1].key, expiry(now + 1000000)
-    for _, command in ipairs({
-      {'DEL', key}, {'SET', key, '', 'PXAT', soon}, {'PEXPIREAT', key, soon}, {'GET', key},
-      {'DEL', key}, {'RPUSH', key, 'a', 'b'}, {'PEXPIREAT', key, soon}, {'LLEN', key},
-      {'LINDEX', key, '0'}, {'LRANGE', key, '0', '-1'}, {'LSET', key, '0', 'c'},
-      {'LREM', key, '1', 'c'}, {'LTRIM', key, '0', '0'}, {'DEL', key},
-    }) do
-      call(unpack(command))
-    end
-    limits[1].answer = 1
-  end
-
-  local function limits_of(form, asked)
-    local limits = {}
-    for i, part in ipairs(form) do
-      key_index = key_index + 1
-      limits[i] = {
-        key = KEYS[key_index], algorithm = part.algorithm, args = part.args,
-        cost = asked[i].cost, given = asked[i].reading,
-      }
-    end
-    return limits
-  end
-
-  return function(form, asked)
-    local limits, parts = limits_of(form, asked), {}
-    operations[form.operation](limits)
-    for i, limit in ipairs(limits) do
-      parts[i] = format(one, limit.answer)
-      if limit.text then parts[i] = parts[i] .. ' ' .. limit.text end
-    end
-    return table.concat(parts, ' ')
-  end
-end
-
-local forms = {}
-for i = 1, take() + 0 do forms[i] = take_form() end
 
 local function take_asked(form)
   local asked = {}
@@ -178,24 +211,22 @@ local function take_asked(form)
   return asked
 end
 
-local decide
+local forms = {}
+for i = 1, take() + 0 do forms[i] = take_form() end
+
 while position <= #ARGV do
   local form, count, saying = forms[take() + 0], take() + 0, take() + 0
   if form.operation == 'hit' and not form[2] then
-    local algorithm, args = form[1].algorithm, form[1].args
-    local cost
-    for i = 1, count do
-      if i <= saying then cost = take() + 0 end
-      tell(pcall(hit, KEYS[key_index + i], algorithm, args, cost))
-    end
-    key_index = key_index + count
+    decide_hits(form[1].algorithm, form[1].args, key_index, count, take_numbers(saying))
   else
-    decide = decide or others()
     local asked
     for i = 1, count do
       if i <= saying then asked = take_asked(form) end
-      tell(pcall(decide, form, asked))
+      local limits = limits_of(form, key_index + (i - 1) * #form, asked)
+      local is_fine, line = pcall(answer, form, limits)
+      lines[#lines + 1] = is_fine and line or line_of(line)
     end
   end
+  key_index = key_index + count * #form
 end
 return table.concat(lines, '\n')

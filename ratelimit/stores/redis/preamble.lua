@@ -2,8 +2,7 @@
 -- What isn't needed isn't made: at each call, a function costs as much as ten comparisons.
 local call, format, match = redis.call, string.format, string.match
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-local algorithms = {}
-local is_alone = ARGV[2] == 'hit'
+local is_plain = ARGV[2] == 'hit'
 
 -- By a clock of the caller's, for tests, keys expire an hour late.
 local clock = call('TIME')
@@ -22,33 +21,35 @@ if time + 0 ~= now then
   time = format(one, now)
 end
 
+-- Numbers as a text. Most start with the time, which needn't be spelled out again.
+local now_and_one, now_and_two = time .. ' ' .. one, time .. ' ' .. two
 local function text_of(a, b, c)
-  if c then return format(three, a, b, c) end
-  return format(two, a, b)
+  if a == now then return c and format(now_and_two, b, c) or format(now_and_one, b) end
+  return c and format(three, a, b, c) or format(two, a, b)
 end
 
-local function foreign(key)
-  return 'FOREIGN the value at ' .. key .. ' is not a limit'
-end
-
--- The state of a key: two numbers, both 0 if it was never used.
-local function load(key)
-  local text = call('GET', key)
-  if not text then return 0, 0 end
-  local a, b = match(text, '^(%d+) (%d+)$')
-  if not a then error(foreign(key), 0) end
-  return a + 0, b + 0
+-- The numbers in a text, or in none: two or three, as the pattern says.
+local two_numbers, three_numbers = '^(%d+) (%d+)$', '^(%d+) (%d+) (%d+)$'
+local function numbers_in(text, pattern, key)
+  local a, b, c = match(text, pattern)
+  if not a then error('FOREIGN the value at ' .. key .. ' is not a limit', 0) end
+  return a + 0, b + 0, c and c + 0
 end
 
 -- The time in ms at which a key expires: the first at which its state, fresh from `time` on, is
 -- so. Many in a call have the same.
-local last_expiry, last_text
+local last_time, last_expiry
 local function expiry(time)
-  local ms = ceil(time / 1000) + ahead
-  if ms ~= last_expiry then last_expiry, last_text = ms, format(one, ms) end
-  return last_text
+  if time ~= last_time then
+    last_time, last_expiry = time, format(one, ceil(time / 1000) + ahead)
+  end
+  return last_expiry
 end
 
-local function set(key, text, fresh_at)
-  call('SET', key, text, 'PXAT', expiry(fresh_at))
+-- The numbers that most algorithms keep for a key: all are 0 if it was never used. An MGET that
+-- found no text may have found something else, which a GET tells.
+local function load(key, pattern, text)
+  text = text or call('GET', key)
+  if not text then return 0, 0, 0 end
+  return numbers_in(text, pattern, key)
 end

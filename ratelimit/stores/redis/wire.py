@@ -70,8 +70,8 @@ class Form(NamedTuple):
     """How many keys each transaction has."""
     width: int
     """How many arguments it takes to say what is asked of the limits."""
-    alone: str
-    """What the script is told of it where it goes alone, if it is one limit's hit."""
+    plain: str
+    """What the script is told of it where a call has no other, if it is a hit on one limit."""
 
 
 def _form(operation: str, algorithms: Sequence[Algorithm]) -> Form:
@@ -241,24 +241,26 @@ class Wire:
 
     def command(self, transactions: Sequence[Transaction]) -> Command:
         """Return the one call that decides transactions in their order."""
-        if len(transactions) == 1 and transactions[0].form.alone:
-            return self._alone(transactions[0])
+        if len(transactions) == 1 and transactions[0].form.plain:
+            return self._plain(transactions, [transactions[0].costs])
         forms: dict[Form, int] = {}
         runs: list[str] = []
         keys = length = 0
         for form, run in groupby(transactions, _form_of):
-            said = [transaction.costs for transaction in run]
-            count = len(said)
-            if said.count(said[0]) == count:
-                del said[1:]
+            costs = [transaction.costs for transaction in run]
+            count = len(costs)
+            if costs.count(costs[0]) == count:
+                del costs[1:]
+            if form.plain and count == len(transactions):
+                return self._plain(transactions, costs)
             index = forms.setdefault(form, len(forms) + 1)
-            runs += (_bulk(index), _bulk(count), _bulk(len(said)), *said)
+            runs += (_bulk(index), _bulk(count), _bulk(len(costs)), *costs)
             keys += count * form.limits
-            length += 3 + len(said) * form.width
+            length += 3 + len(costs) * form.width
         body = (
             _bulk(keys),
             *(transaction.keys for transaction in transactions),
-            _bulk(self._clock() if self._clock else ""),
+            self._time(),
             _bulk(len(forms)),
             *(form.text for form in forms),
             *runs,
@@ -266,11 +268,15 @@ class Wire:
         length += 5 + keys + sum(form.length for form in forms)
         return Command(length, "".join(body))
 
-    def _alone(self, hit: Transaction) -> Command:
-        """Return the call for one limit's hit, which needs less of everything."""
-        time = _bulk(self._clock()) if self._clock else _NOTHING
-        body = f"{_ONE}{hit.keys}{time}{hit.form.alone}{hit.costs}"
-        return Command(hit.form.length + 5, body)
+    def _plain(self, hits: Sequence[Transaction], costs: Sequence[str]) -> Command:
+        """Return the call for hits on one limit each, all of one form: it needs less of all."""
+        form, keys = hits[0].form, [hit.keys for hit in hits]
+        body = (_bulk(len(keys)), *keys, self._time(), form.plain, *costs)
+        return Command(form.length + 3 + len(keys) + len(costs), "".join(body))
+
+    def _time(self) -> str:
+        """Return the time as the script is told it: it is the server's if we tell none."""
+        return _bulk(self._clock()) if self._clock else _NOTHING
 
     def answers(self, reply: bytes, transactions: Sequence[Transaction]) -> list[Answer]:
         """Return what was said of each transaction of a call.
