@@ -3,9 +3,14 @@
 -- a transaction that failed starts with '!', and the others are as if it hadn't been asked for.
 local lines = {time}
 
-local function line_of(trouble)
-  local text = type(trouble) == 'table' and trouble.err or tostring(trouble)
-  return '!' .. string.gsub(text, '[\r\n]', ' ')
+-- Add the line that a function returns, or what went wrong: it harms no other transaction.
+local function add(line_of, ...)
+  local is_fine, line = pcall(line_of, ...)
+  if not is_fine then
+    line = type(line) == 'table' and line.err or tostring(line)
+    line = '!' .. string.gsub(line, '[\r\n]', ' ')
+  end
+  lines[#lines + 1] = line
 end
 
 local function numbers_from(position, count)
@@ -18,49 +23,46 @@ end
 -- when on the state is fresh, or false if there is nothing to keep; and the reading, which is what
 -- is kept. An algorithm that keeps more has no pattern, but `hit` and `save` of its own.
 
--- Decide so many hits on one limit each, whose keys lie behind `key_index`. Those behind the last
--- of the costs cost the same. What goes wrong with one harms no other: we go on with the next.
-local function decide_hits(algorithm, args, key_index, count, costs)
+-- Decide hits on one limit each, from the first on: so many, whose keys lie behind `key_index`, and
+-- their costs behind `cost_index`. As many costs are said; those behind cost the same as the last.
+-- The line of the last hit is returned. If one fails, those behind it are still to be decided.
+local function decide_hits(first, count, algorithm, args, key_index, cost_index, saying)
   local decide, pattern, hit = algorithm.decide, algorithm.pattern, algorithm.hit
-  local keys, lines, before, done, cost = KEYS, lines, #lines, 0
-  -- One MGET takes less time than a GET for each.
-  local found, kept = {}, {}
-  if pattern and count > 1 then
-    found = call('MGET', unpack(keys, key_index + 1, key_index + count))
+  local cost = ARGV[cost_index + min(first, saying)] + 0
+  local keys, lines, found, kept = KEYS, lines
+  -- One MGET takes less time than a GET for each. Where it finds no text there may be something
+  -- else, which a GET tells.
+  if pattern and first == 1 and count > 1 then
+    found, kept = call('MGET', unpack(keys, key_index + 1, key_index + count)), {}
   end
-  local function go_on()
-    while done < count do
-      done = done + 1
-      cost = costs[done] or cost
-      local key, line = keys[key_index + done]
-      if pattern then
-        local text = kept[key] or found[done]
-        local allowed, fresh_at, a, b, c = decide(now, cost, args, load(key, pattern, text))
-        text = text_of(a, b, c)
-        if fresh_at then
-          call('SET', key, text, 'PXAT', expiry(fresh_at))
-          kept[key] = text
-        end
-        line = (allowed and '1 ' or '0 ') .. text
-      else
-        line = hit(key, cost, args)
+  for i = first, count do
+    local key, line = keys[key_index + i]
+    if i <= saying then cost = ARGV[cost_index + i] + 0 end
+    if pattern then
+      local text = found and (kept[key] or found[i]) or call('GET', key)
+      local allowed, fresh_at, a, b, c = decide(now, cost, args, numbers_in(text, pattern, key))
+      text = text_of(a, b, c)
+      if fresh_at then
+        call('SET', key, text, 'PXAT', expiry(fresh_at))
+        if kept then kept[key] = text end
       end
-      lines[before + done] = line
+      line = (allowed and '1 ' or '0 ') .. text
+    else
+      line = hit(key, cost, args)
     end
+    if i == count then return line end
+    lines[#lines + 1] = line
   end
-  repeat
-    local is_fine, trouble = pcall(go_on)
-    if not is_fine then lines[before + done] = line_of(trouble) end
-  until done == count
 end
 
 -- Most calls are hits on one limit each, all limits with the same numbers. ARGV: the time or '',
 -- 'hit', the algorithm, its numbers, and the costs.
 if is_plain then
   local algorithm = make(ARGV[3])
-  local arity = algorithm.arity
-  local costs = numbers_from(4 + arity, #ARGV - 3 - arity)
-  decide_hits(algorithm, numbers_from(4, arity), 0, #KEYS, costs)
+  local args, cost_index = numbers_from(4, algorithm.arity), 3 + algorithm.arity
+  repeat
+    add(decide_hits, #lines, #KEYS, algorithm, args, 0, cost_index, #ARGV - cost_index)
+  until #lines > #KEYS
   return table.concat(lines, '\n')
 end
 
@@ -74,7 +76,7 @@ local operations = {}
 -- What an algorithm is given of a limit's state: the numbers, or else the key.
 local function state_of(limit)
   local pattern = limit.algorithm.pattern
-  if pattern then return load(limit.key, pattern) end
+  if pattern then return numbers_in(call('GET', limit.key), pattern, limit.key) end
   return limit.key
 end
 
@@ -217,14 +219,17 @@ for i = 1, take() + 0 do forms[i] = take_form() end
 while position <= #ARGV do
   local form, count, saying = forms[take() + 0], take() + 0, take() + 0
   if form.operation == 'hit' and not form[2] then
-    decide_hits(form[1].algorithm, form[1].args, key_index, count, take_numbers(saying))
+    local before, algorithm, args = #lines, form[1].algorithm, form[1].args
+    repeat
+      local first = #lines - before + 1
+      add(decide_hits, first, count, algorithm, args, key_index, position - 1, saying)
+    until #lines == before + count
+    position = position + saying
   else
     local asked
     for i = 1, count do
       if i <= saying then asked = take_asked(form) end
-      local limits = limits_of(form, key_index + (i - 1) * #form, asked)
-      local is_fine, line = pcall(answer, form, limits)
-      lines[#lines + 1] = is_fine and line or line_of(line)
+      add(answer, form, limits_of(form, key_index + (i - 1) * #form, asked))
     end
   end
   key_index = key_index + count * #form

@@ -21,16 +21,21 @@ if time + 0 ~= now then
   time = format(one, now)
 end
 
--- Numbers as a text. Most start with the time, which needn't be spelled out again.
-local now_and_one, now_and_two = time .. ' ' .. one, time .. ' ' .. two
+-- Numbers as a text. In most the first is the time, which isn't spelled out for each of many.
+local now_and_one, now_and_two
+if KEYS[2] then now_and_one, now_and_two = time .. ' ' .. one, time .. ' ' .. two end
+
 local function text_of(a, b, c)
-  if a == now then return c and format(now_and_two, b, c) or format(now_and_one, b) end
+  if now_and_one and a == now then
+    return c and format(now_and_two, b, c) or format(now_and_one, b)
+  end
   return c and format(three, a, b, c) or format(two, a, b)
 end
 
--- The numbers in a text, or in none: two or three, as the pattern says.
+-- The numbers that a text tells: two or three, as the pattern says. Without a text all are 0.
 local two_numbers, three_numbers = '^(%d+) (%d+)$', '^(%d+) (%d+) (%d+)$'
 local function numbers_in(text, pattern, key)
+  if not text then return 0, 0, 0 end
   local a, b, c = match(text, pattern)
   if not a then error('FOREIGN the value at ' .. key .. ' is not a limit', 0) end
   return a + 0, b + 0, c and c + 0
@@ -44,12 +49,4 @@ local function expiry(time)
     last_time, last_expiry = time, format(one, ceil(time / 1000) + ahead)
   end
   return last_expiry
-end
-
--- The numbers that most algorithms keep for a key: all are 0 if it was never used. An MGET that
--- found no text may have found something else, which a GET tells.
-local function load(key, pattern, text)
-  text = text or call('GET', key)
-  if not text then return 0, 0, 0 end
-  return numbers_in(text, pattern, key)
 end

@@ -241,8 +241,9 @@ class Wire:
 
     def command(self, transactions: Sequence[Transaction]) -> Command:
         """Return the one call that decides transactions in their order."""
-        if len(transactions) == 1 and transactions[0].form.plain:
-            return self._plain(transactions, [transactions[0].costs])
+        first = transactions[0]
+        if len(transactions) == 1 and first.form.plain:
+            return self._plain(first.form, _ONE, first.keys, first.costs, 2)
         forms: dict[Form, int] = {}
         runs: list[str] = []
         keys = length = 0
@@ -252,7 +253,9 @@ class Wire:
             if costs.count(costs[0]) == count:
                 del costs[1:]
             if form.plain and count == len(transactions):
-                return self._plain(transactions, costs)
+                names = "".join([hit.keys for hit in transactions])
+                said = "".join(costs)
+                return self._plain(form, _bulk(count), names, said, count + len(costs))
             index = forms.setdefault(form, len(forms) + 1)
             runs += (_bulk(index), _bulk(count), _bulk(len(costs)), *costs)
             keys += count * form.limits
@@ -260,7 +263,7 @@ class Wire:
         body = (
             _bulk(keys),
             *(transaction.keys for transaction in transactions),
-            self._time(),
+            _bulk(self._clock() if self._clock else ""),
             _bulk(len(forms)),
             *(form.text for form in forms),
             *runs,
@@ -268,15 +271,11 @@ class Wire:
         length += 5 + keys + sum(form.length for form in forms)
         return Command(length, "".join(body))
 
-    def _plain(self, hits: Sequence[Transaction], costs: Sequence[str]) -> Command:
+    def _plain(self, form: Form, count: str, keys: str, costs: str, length: int) -> Command:
         """Return the call for hits on one limit each, all of one form: it needs less of all."""
-        form, keys = hits[0].form, [hit.keys for hit in hits]
-        body = (_bulk(len(keys)), *keys, self._time(), form.plain, *costs)
-        return Command(form.length + 3 + len(keys) + len(costs), "".join(body))
-
-    def _time(self) -> str:
-        """Return the time as the script is told it: it is the server's if we tell none."""
-        return _bulk(self._clock()) if self._clock else _NOTHING
+        time = _bulk(self._clock()) if self._clock else _NOTHING
+        body = f"{count}{keys}{time}{form.plain}{costs}"
+        return Command(form.length + 3 + length, body)
 
     def answers(self, reply: bytes, transactions: Sequence[Transaction]) -> list[Answer]:
         """Return what was said of each transaction of a call.
