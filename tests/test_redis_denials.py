@@ -202,6 +202,21 @@ def test_changes_are_known_while_they_are_forgotten(monkeypatch: pytest.MonkeyPa
     assert changes.since(0, ["a"])
 
 
+def test_changes_are_known_though_they_are_forgotten_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is about to look for a change that another thread then forgets is told of it."""
+    monkeypatch.setattr(denials, "_MOST", 1)
+    changes = denials.Changes()
+    changes.note(["a"])
+
+    def names() -> Iterator[str]:
+        changes.note(["b"])
+        yield "a"
+
+    assert changes.since(0, names())
+
+
 def test_several_limits_are_denied_at_once(client: redis.Redis, clock: Clock) -> None:
     """A transaction of several limits is remembered as a whole, with the numbers of each."""
     limits = {"a": SlidingLog("2/minute"), "b": TokenBucket("60/minute")}

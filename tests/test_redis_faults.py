@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -437,34 +437,62 @@ def test_a_forked_process_starts_anew(port: int, client: redis.Redis) -> None:
         parents.disconnect()
 
 
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(None, 1), (redis.ResponseError("no"), 1), (redis.ConnectionError("reset by peer"), 0)],
+)
 def test_another_pool_meanwhile(
-    port: int, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    port: int,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None,
+    left: int,
 ) -> None:
-    """If two threads of a forked process make a pool each, what one borrowed goes back to it."""
+    """If two threads of a forked process make a pool each, a call keeps to its own."""
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
         limiter = Limiter(FixedWindow("9/hour"), store=store)
+        limiter.hit("k")
         own = wrong(store._calls)
         mine, other = own._pool, calls.Pool()
-        exchange = own._exchange
+        ours, theirs = mine.idle[0], own._opened(time.monotonic() + PATIENT)
+        other.idle.append(theirs)
+        exchange, converse = own._exchange, wrong(calls).converse
+        used = []
 
         def meanwhile(*args: Any) -> Any:
             own._pool = other
             return exchange(*args)
 
+        def watched(connection: Any, *args: Any) -> Any:
+            used.append(connection)
+            if error is not None:
+                raise error
+            return converse(connection, *args)
+
         monkeypatch.setattr(own, "_exchange", meanwhile)
-        limiter.hit("k")
+        monkeypatch.setattr(calls, "converse", watched)
+        with pytest.raises(StoreError) if error else nullcontext():
+            limiter.hit("k")
+        assert used == [ours]
         assert [pool.permits.qsize() for pool in (mine, other)] == [calls._MOST, calls._MOST]
-        assert [len(pool.idle) for pool in (mine, other)] == [1, 0]
+        assert [list(pool.idle) for pool in (mine, other)] == [[ours] * left, [theirs]]
         mine.clear()
 
 
+@pytest.mark.parametrize(
+    ("error", "left"), [(redis.ConnectionError("reset by peer"), 0), (KeyboardInterrupt(), 1)]
+)
 def test_the_idle_go_with_one_that_was_cut_off(
-    port: int, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    port: int,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    left: int,
 ) -> None:
-    """Where a connection breaks in a call, those that are idle aren't tried one by one."""
+    """Where a connection breaks in a call, and only then, those that are idle aren't tried."""
 
     def cut_off(*args: Any) -> Any:
-        raise redis.ConnectionError("reset by peer")
+        raise error
 
     with RedisStore(f"redis://127.0.0.1:{port}", deadline=PATIENT) as store:
         limiter = Limiter(FixedWindow("9/hour"), store=store)
@@ -473,8 +501,9 @@ def test_the_idle_go_with_one_that_was_cut_off(
         own._pool.idle.append(own._opened(time.monotonic() + PATIENT))
         with monkeypatch.context() as patched:
             patched.setattr(calls, "converse", cut_off)
-            fails(lambda: limiter.hit("k"), "connection")
-        assert not own._pool.idle
+            with pytest.raises((StoreError, KeyboardInterrupt)):
+                limiter.hit("k")
+        assert len(own._pool.idle) == left
         assert limiter.hit("k").remaining == 7
 
 

@@ -71,7 +71,7 @@ class Changes:
 
     def since(self, turn: int, names: Iterable[str]) -> bool:
         """Say whether any of the keys has changed since a turn, as far as that is known."""
-        return turn < self._forgotten or any(self._turns.get(name, 0) > turn for name in names)
+        return any(self._turns.get(name, 0) > turn for name in names) or turn < self._forgotten
 
 
 class Asked(NamedTuple):
