@@ -87,7 +87,8 @@ class Redis(Suite):
     def sample(self, labels: Labels, size: str, url: str) -> dict[str, float]:
         """Decide for as long as the size says, on an empty server."""
         gc.unfreeze()
-        timing.pin(0) if labels["by"] == "tasks" else timing.unpin()
+        alone = labels["by"] == "tasks" or labels["at_once"] == 1
+        timing.pin(0) if alone else timing.unpin()
         servers.command(url, "FLUSHALL")
         if labels["who"] == PROGRAM:
             return _benchmark(labels, size, url)
