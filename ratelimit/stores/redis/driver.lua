@@ -21,10 +21,11 @@ end
 
 -- An algorithm's `decide` and `charge` return whether it is allowed, or how much is charged; from
 -- when on the state is fresh, or false if there is nothing to keep; and the reading, which is what
--- is kept. An algorithm that keeps more has no pattern, but `hit` and `save` of its own.
+-- is kept. An algorithm that keeps more has no pattern, but `hit` and `save` of its own: then the
+-- second is what `save` needs.
 
--- Decide hits on one limit each, from the first on: so many, whose keys lie behind `key_index`, and
--- their costs behind `cost_index`. As many costs are said; those behind cost the same as the last.
+-- Decide hits on one limit each, from the first on up to `count`. Their keys lie behind `key_index`
+-- and their costs behind `cost_index`: `saying` of them; hits behind those cost as much as the last.
 -- The line of the last hit is returned. If one fails, those behind it are still to be decided.
 local function decide_hits(first, count, algorithm, args, key_index, cost_index, saying)
   local decide, pattern, hit = algorithm.decide, algorithm.pattern, algorithm.hit

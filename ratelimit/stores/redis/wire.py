@@ -272,7 +272,10 @@ class Wire:
         return Command(length, "".join(body))
 
     def _plain(self, form: Form, count: str, keys: str, costs: str, length: int) -> Command:
-        """Return the call for hits on one limit each, all of one form: it needs less of all."""
+        """Return the call for hits on one limit each, all of one form: it needs less of all.
+
+        The length is that of keys and costs together, in arguments.
+        """
         time = _bulk(self._clock()) if self._clock else _NOTHING
         body = f"{count}{keys}{time}{form.plain}{costs}"
         return Command(form.length + 3 + length, body)
