@@ -25,7 +25,7 @@ end
 -- second is what `save` needs.
 
 -- Decide hits on one limit each, from the first on up to `count`. Their keys lie behind `key_index`
--- and their costs behind `cost_index`: `saying` of them; hits behind those cost as much as the last.
+-- and their costs behind `cost_index`: `saying` of them, the last for all behind.
 -- The line of the last hit is returned. If one fails, those behind it are still to be decided.
 local function decide_hits(first, count, algorithm, args, key_index, cost_index, saying)
   local decide, pattern, hit = algorithm.decide, algorithm.pattern, algorithm.hit
